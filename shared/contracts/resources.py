@@ -1,0 +1,120 @@
+"""Resources: the places that compute. Fields keep the names that users' configurations already have.
+
+A field that was not written stays `UNSET`, so that a partial GPU configuration never erases a default.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+ResourceType = Literal["local", "slurm_sudo", "slurm_ssh"]
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+AbsolutePath = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Memory = int | str
+"""Megabytes as an integer, or "93", "71M", "3G", "2T" (decimal units). Parsed by `shared.slurm.memory`."""
+
+
+class LocalRunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How jobs run on this machine; null means as many units at once as the machine has CPUs."""
+
+    parallel_tasks_per_job: AtLeastOne | None | UnsetType = UNSET
+
+
+class SlurmConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Options of one SLURM job, with sbatch's meanings."""
+
+    partition: str | UnsetType = UNSET
+    cpus_per_task: AtLeastOne | UnsetType = UNSET
+    mem: Memory | UnsetType = UNSET
+    constraint: str | UnsetType = UNSET
+    gres: str | UnsetType = UNSET
+    exclude: str | UnsetType = UNSET
+    nodelist: str | UnsetType = UNSET
+    nodes: AtLeastOne | UnsetType = UNSET
+    time: str | UnsetType = UNSET
+    account: str | UnsetType = UNSET
+    extra_lines: list[str] | UnsetType = UNSET
+    gpus: str | UnsetType = UNSET
+    shebang_line: str | UnsetType = UNSET
+    use_mem_per_cpu: bool | UnsetType = UNSET
+
+
+class BatchingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Bounds of the batching formula; each target is at most its maximum. Memory in MB."""
+
+    target_cpus_per_job: AtLeastOne
+    max_cpus_per_job: AtLeastOne
+    target_mem_per_job: Annotated[int, Meta(ge=1)] | str
+    max_mem_per_job: Annotated[int, Meta(ge=1)] | str
+    target_num_jobs: AtLeastOne
+    max_num_jobs: AtLeastOne
+
+
+class SlurmRunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How jobs run on a SLURM cluster."""
+
+    default_slurm_config: SlurmConfig
+    batching_config: BatchingConfig
+    gpu_slurm_config: SlurmConfig | None | UnsetType = UNSET
+    user_local_exports: dict[str, str] | UnsetType = UNSET
+
+
+class PythonConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Interpreters that task environments are made with: version to absolute path."""
+
+    default_version: str
+    versions: dict[str, AbsolutePath]
+    pip_cache_dir: AbsolutePath | None | UnsetType = UNSET
+
+
+class _ResourceSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type"):
+    name: Name
+    jobs_local_dir: AbsolutePath
+    tasks_local_dir: AbsolutePath
+    tasks_python_config: PythonConfig
+    tasks_pixi_config: dict[str, Any] | UnsetType = UNSET
+    tasks_pip_cache_dir: AbsolutePath | None | UnsetType = UNSET
+    jobs_poll_interval: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    prevent_new_submissions: bool | UnsetType = UNSET
+
+
+class LocalResourceSpec(_ResourceSpec, tag="local", forbid_unknown_fields=True, kw_only=True):
+    """This machine."""
+
+    jobs_runner_config: LocalRunnerConfig
+
+
+class SlurmSudoResourceSpec(_ResourceSpec, tag="slurm_sudo", forbid_unknown_fields=True, kw_only=True):
+    """A SLURM cluster whose submit host is this machine, reached with `sudo -u user`."""
+
+    jobs_runner_config: SlurmRunnerConfig
+    jobs_slurm_python_worker: AbsolutePath
+    tasks_user: str | UnsetType = UNSET
+
+
+class SlurmSshResourceSpec(_ResourceSpec, tag="slurm_ssh", forbid_unknown_fields=True, kw_only=True):
+    """A SLURM cluster reached through SSH; `host` may be `name` or `name:port`."""
+
+    host: Annotated[str, Meta(min_length=1)]
+    jobs_runner_config: SlurmRunnerConfig
+    jobs_slurm_python_worker: AbsolutePath
+    port: Annotated[int, Meta(ge=1, le=65535)] | UnsetType = UNSET
+
+
+ResourceSpec = LocalResourceSpec | SlurmSudoResourceSpec | SlurmSshResourceSpec
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored resource. `spec` is what the administrator wrote: keys not written are absent from it."""
+
+    id: str
+    name: str
+    type: ResourceType
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    spec: ResourceSpec

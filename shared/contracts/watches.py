@@ -1,0 +1,85 @@
+"""Between executor and poller: what to watch, and what was seen.
+
+The executor's list says what it knows; the poller publishes what differs from that, again and again, until the list
+shows it. A lost message therefore costs time and nothing else.
+"""
+
+import msgspec
+
+
+class WatchedBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch that has been launched and has not ended, with what the executor has read of it so far."""
+
+    batch_id: str
+    job_id: str
+    folder: str
+    """The batch folder, relative to the jobs root of the profile."""
+    native_id: str
+    state: str
+    events_offset: int = 0
+    results_offset: int = 0
+
+
+class WatchedProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """The batches that are seen through one profile's connection."""
+
+    profile_id: str
+    resource_id: str
+    poll_interval_seconds: float
+    batches: list[WatchedBatch]
+
+
+class WatchList(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/watch-list` of the executor (service key)."""
+
+    profiles: list[WatchedProfile]
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the poller saw of one batch that differs from what the watch list says.
+
+    `alive` is about local runners: whether the launch named by `native_id` still holds its lock (None: no evidence).
+    `scheduler_state` is SLURM's word for it (None: not asked, or absent). Never a verdict: the executor reads the
+    evidence itself.
+    """
+
+    batch_id: str
+    job_id: str
+    resource_id: str
+    native_id: str
+    observed_at: float
+    events_length: int | None = None
+    results_length: int | None = None
+    ended: bool = False
+    alive: bool | None = None
+    scheduler_state: str | None = None
+
+
+class Observations(msgspec.Struct, frozen=True, kw_only=True):
+    """One message on the channel `stoker:observations`."""
+
+    poller_id: str
+    observations: list[Observation]
+
+
+class ResourceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How one profile's connection is doing, as the poller sees it."""
+
+    profile_id: str
+    resource_id: str
+    reachable: bool
+    since: float
+    """Since when it has been so (epoch seconds)."""
+    last_look_at: float | None = None
+    error: str | None = None
+    watched_batches: int = 0
+
+
+OBSERVATIONS_CHANNEL = "stoker:observations"
+"""Poller to executor (`Observations`), and to whoever listens."""
+WATCHES_CHANNEL = "stoker:watches"
+"""Executor to poller: the watch list changed (empty hint)."""
+EVENTS_CHANNEL = "stoker:events"
+"""Executor to whoever listens: one `JobEvent` a message, after its commit; the stream of record is `/v1/events`."""
+HEALTH_CHANNEL = "stoker:health"
+"""Poller to whoever listens: a `ResourceHealth` whenever reachability changes, and every interval while it is bad."""

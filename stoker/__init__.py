@@ -1,0 +1,1 @@
+"""Stoker's command line and the client library for other programs."""
