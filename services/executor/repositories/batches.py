@@ -1,0 +1,58 @@
+"""Batches: which of a job there are, and moving them forward."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.states import FINAL_BATCH_STATES
+from services.executor.tables import batches, jobs
+from shared.contracts.watches import WatchedBatch
+
+
+async def batches_of(
+    connection: AsyncConnection, job_id: str, states: Collection[str] | None = None
+) -> list[Row[Any]]:
+    """A job's batches in order, of all states or of the given ones."""
+    query = select(batches).where(batches.c.job_id == job_id).order_by(batches.c.index)
+    if states is not None:
+        query = query.where(batches.c.state.in_(states))
+    return list((await connection.execute(query)).all())
+
+
+async def find_batch(connection: AsyncConnection, batch_id: str) -> Row[Any] | None:
+    """One batch's row, if there is such a batch."""
+    return (await connection.execute(select(batches).where(batches.c.id == batch_id))).one_or_none()
+
+
+async def move_batch(connection: AsyncConnection, batch_id: str, before: Collection[str], **values: Any) -> bool:  # noqa: ANN401
+    """Change a batch if it is still in one of the states `before`; False when it has moved on."""
+    statement = update(batches).where(batches.c.id == batch_id, batches.c.state.in_(before)).values(**values)
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def watched(connection: AsyncConnection) -> list[tuple[str, str, WatchedBatch]]:
+    """(profile id, resource id, batch) of every batch that was launched and has not ended."""
+    query = (
+        select(batches, jobs.c.profile_id, jobs.c.resource_id, jobs.c.folder)
+        .join(jobs, jobs.c.id == batches.c.job_id)
+        .where(batches.c.state.not_in({*FINAL_BATCH_STATES, "planned"}), batches.c.native_id.is_not(None))
+        .order_by(jobs.c.profile_id, batches.c.id)
+    )
+    return [
+        (
+            row.profile_id,
+            row.resource_id,
+            WatchedBatch(
+                batch_id=row.id,
+                job_id=row.job_id,
+                folder=f"{row.folder}/batches/{row.index:05d}",
+                native_id=row.native_id,
+                state=row.state,
+                events_offset=row.events_offset,
+                results_offset=row.results_offset,
+            ),
+        )
+        for row in await connection.execute(query)
+    ]

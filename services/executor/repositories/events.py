@@ -1,0 +1,98 @@
+"""Job events: a sequence per job, given under the job's row lock; a position in the whole stream, given after commit."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.tables import events, jobs, stream
+from shared.contracts.events import FailedUnit, JobEvent
+from shared.contracts.jobs import Counts, Reason
+
+_EVENT = msgspec.json.Decoder(JobEvent)
+
+
+async def append_event(
+    connection: AsyncConnection,
+    job: Row[Any],
+    *,
+    type_: Any,  # noqa: ANN401
+    state: Any,  # noqa: ANN401
+    counts: Counts,
+    at: float,
+    reason: Reason | None = None,
+    failed_units: list[FailedUnit] | None = None,
+    failed_units_left_out: int = 0,
+) -> None:
+    """Write the next event of a job whose row this transaction has locked."""
+    sequence = (
+        await connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job.id)
+            .values(last_sequence=jobs.c.last_sequence + 1)
+            .returning(jobs.c.last_sequence)
+        )
+    ).scalar_one()
+    event = JobEvent(
+        position=0,
+        job_id=job.id,
+        sequence=sequence,
+        type=type_,
+        state=state,
+        counts=counts,
+        at=datetime.fromtimestamp(at, UTC),
+        reason=reason,
+        failed_units=failed_units or [],
+        failed_units_left_out=failed_units_left_out,
+    )
+    await connection.execute(
+        insert(events).values(
+            job_id=job.id,
+            sequence=sequence,
+            owner=job.owner,
+            type=type_,
+            data=msgspec.json.encode(event).decode(),
+            at=at,
+        )
+    )
+
+
+async def give_positions(connection: AsyncConnection, limit: int = 1000) -> list[JobEvent]:
+    """Give committed events their place in the stream; returns them in that order.
+
+    One giver at a time (the row of `stream` is locked), and only committed events are visible to it: so positions
+    appear in order, and no event ever appears behind a position that a reader has passed.
+    """
+    last = (
+        await connection.execute(select(stream.c.last_position).where(stream.c.id == 1).with_for_update())
+    ).scalar_one()
+    query = (
+        select(events.c.job_id, events.c.sequence, events.c.data)
+        .where(events.c.position.is_(None))
+        .order_by(events.c.job_id, events.c.sequence)
+        .limit(limit)
+    )
+    rows = (await connection.execute(query)).all()
+    positioned = []
+    for position, row in enumerate(rows, last + 1):
+        key = (events.c.job_id == row.job_id, events.c.sequence == row.sequence)
+        await connection.execute(update(events).where(*key).values(position=position))
+        positioned.append(msgspec.structs.replace(_EVENT.decode(row.data), position=position))
+    if rows:
+        await connection.execute(update(stream).where(stream.c.id == 1).values(last_position=last + len(rows)))
+    return positioned
+
+
+async def read_stream(
+    connection: AsyncConnection, *, after: int, owner: str | None, job_id: str | None, limit: int = 500
+) -> list[JobEvent]:
+    """Events behind position `after`, of one owner (None: of all) and one job (None: of all), in order."""
+    query = select(events.c.position, events.c.data).where(events.c.position > after)
+    if owner is not None:
+        query = query.where(events.c.owner == owner)
+    if job_id is not None:
+        query = query.where(events.c.job_id == job_id)
+    rows = (await connection.execute(query.order_by(events.c.position).limit(limit))).all()
+    return [msgspec.structs.replace(_EVENT.decode(row.data), position=row.position) for row in rows]

@@ -1,0 +1,64 @@
+"""Which executor drives a job. By the database's clock; it spares double effort, it fences nothing."""
+
+from sqlalchemy import ColumnElement, Float, and_, exists, func, literal_column, or_, select, type_coerce, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.states import FINAL_BATCH_STATES, FINAL_JOB_STATES
+from services.executor.tables import batches, jobs
+
+
+def database_now(connection: AsyncConnection) -> ColumnElement[float]:
+    """The database's clock as epoch seconds."""
+    if connection.dialect.name == "sqlite":
+        return literal_column("(julianday('now') - 2440587.5) * 86400.0", Float)
+    return type_coerce(func.extract("epoch", func.clock_timestamp()), Float)
+
+
+def _dispatchable() -> ColumnElement[bool]:
+    of_job = batches.c.job_id == jobs.c.id
+    to_launch = exists().where(and_(of_job, batches.c.state.in_(("planned", "launching"))))
+    to_stop = and_(
+        jobs.c.cancel_requested_at.is_not(None),
+        exists().where(and_(of_job, batches.c.state.not_in(FINAL_BATCH_STATES))),
+    )
+    return and_(jobs.c.state.not_in(FINAL_JOB_STATES), or_(to_launch, to_stop))
+
+
+async def find_work(connection: AsyncConnection, holder: str, limit: int) -> list[str]:
+    """Ids of the jobs with something to stage, launch or stop whose turn has come and that nobody else drives."""
+    now = database_now(connection)
+    free = or_(jobs.c.lease_holder == holder, jobs.c.lease_until < now)
+    query = (
+        select(jobs.c.id)
+        .where(_dispatchable(), free, jobs.c.next_try_at <= now)
+        .order_by(jobs.c.next_try_at, jobs.c.id)
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).scalars())
+
+
+async def acquire(connection: AsyncConnection, job_id: str, holder: str, seconds: float) -> bool:
+    """Take or renew the lease of a job; False while somebody else holds it."""
+    now = database_now(connection)
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == job_id, or_(jobs.c.lease_holder == holder, jobs.c.lease_until < now))
+        .values(lease_holder=holder, lease_until=now + seconds)
+    )
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def release(connection: AsyncConnection, job_id: str, holder: str) -> None:
+    """Give the lease back, so that another executor need not wait for it."""
+    statement = update(jobs).where(jobs.c.id == job_id, jobs.c.lease_holder == holder)
+    await connection.execute(statement.values(lease_holder=None, lease_until=0))
+
+
+async def postpone(connection: AsyncConnection, job_id: str, seconds: float, waiting_for: str | None) -> None:
+    """Let a job rest for a while, and say what it waits for."""
+    statement = update(jobs).where(jobs.c.id == job_id, jobs.c.state.not_in(FINAL_JOB_STATES))
+    await connection.execute(
+        statement.values(
+            next_try_at=database_now(connection) + seconds, tries=jobs.c.tries + 1, waiting_for=waiting_for
+        )
+    )

@@ -1,0 +1,107 @@
+"""The one way in which a job's row moves: under its lock, with its event, from what its batches and units say."""
+
+import time
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.repositories.events import append_event
+from services.executor.states import FINAL_JOB_STATES, job_reason, job_state
+from services.executor.tables import batches, jobs, units
+from shared.contracts.events import MAX_FAILED_UNITS_PER_EVENT, FailedUnit
+from shared.contracts.jobs import Counts, Reason
+from shared.errors import NotFound
+
+_REASON = msgspec.json.Decoder(Reason)
+
+
+def decode_reason(text: str | None) -> Reason | None:
+    """The reason that a column holds."""
+    return None if text is None else _REASON.decode(text)
+
+
+def encode(value: Any) -> str:  # noqa: ANN401 - anything that JSON can hold
+    """JSON text for a column."""
+    return msgspec.json.encode(value).decode()
+
+
+def counts_of(row: Row[Any]) -> Counts:
+    """The counts that a job's row holds."""
+    return Counts(**{name: getattr(row, name) for name in Counts.__struct_fields__})
+
+
+async def lock_job(connection: AsyncConnection, job_id: str) -> Row[Any]:
+    """The job's row, locked until the transaction ends. Raises NotFound."""
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update())).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}")
+    return row
+
+
+class Moves:
+    """Units that changed state in one transaction: what that does to the counts, and which of them failed."""
+
+    def __init__(self) -> None:
+        self._delta = dict.fromkeys(Counts.__struct_fields__, 0)
+        self.failed_units: list[FailedUnit] = []
+        self.failed_units_left_out = 0
+
+    def move(self, index: int, now: str, then: str, reason: Reason | None = None) -> None:
+        """Count one unit's change of state."""
+        self._delta[now] -= 1
+        self._delta[then] += 1
+        if then in ("failed", "lost"):
+            if len(self.failed_units) < MAX_FAILED_UNITS_PER_EVENT:
+                self.failed_units.append(FailedUnit(index=index, state=then, reason=reason))
+            else:
+                self.failed_units_left_out += 1
+
+    def applied_to(self, counts: Counts) -> Counts:
+        """The counts after these changes."""
+        return Counts(**{name: getattr(counts, name) + delta for name, delta in self._delta.items()})
+
+
+async def settle(connection: AsyncConnection, job: Row[Any], moves: Moves) -> str:
+    """Bring a locked job's row up to date with its batches and `moves`, with an event if anything changed.
+
+    Returns the job's state. `job` is the row as `lock_job` returned it in this transaction.
+    """
+    now = time.time()
+    before = counts_of(job)
+    counts = moves.applied_to(before)
+    states = (await connection.execute(select(batches.c.state).where(batches.c.job_id == job.id))).scalars().all()
+    state = job_state(job.state, states, counts, staged=job.staged)
+    if state == job.state and counts == before:
+        return state
+    values: dict[str, Any] = {"state": state, "updated_at": now, **msgspec.structs.asdict(counts)}
+    if state in ("running", "collecting") and job.started_at is None:
+        values["started_at"] = now
+    reason = None
+    if state in FINAL_JOB_STATES:
+        reason = await _final_reason(connection, job, state, counts)
+        values |= {"ended_at": now, "reason": None if reason is None else encode(reason), "waiting_for": None}
+    elif state != job.state:
+        values |= {"waiting_for": None, "tries": 0}
+    await connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+    await append_event(
+        connection,
+        job,
+        type_="job_state" if state != job.state else "job_progress",
+        state=state,
+        counts=counts,
+        at=now,
+        reason=reason,
+        failed_units=moves.failed_units,
+        failed_units_left_out=moves.failed_units_left_out,
+    )
+    return state
+
+
+async def _final_reason(connection: AsyncConnection, job: Row[Any], state: Any, counts: Counts) -> Reason | None:  # noqa: ANN401
+    query = select(units.c.reason).where(
+        units.c.job_id == job.id, units.c.state.in_(("failed", "lost")), units.c.reason.is_not(None)
+    )
+    texts = [_REASON.decode(text).text for text in (await connection.execute(query)).scalars()]
+    return job_reason(state, counts, texts, job.cancel_requested_by)

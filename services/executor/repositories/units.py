@@ -1,0 +1,147 @@
+"""Units: storing what their attempts became, and only ever forward."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.records import EventRecord, ResultRecord
+from services.executor.repositories.progress import Moves, encode
+from services.executor.states import unit_may_become
+from services.executor.tables import units
+from shared.contracts.jobs import Reason
+
+_UNFINISHED = ("waiting", "running")
+
+_store_start = (
+    update(units)
+    .where(units.c.job_id == bindparam("b_job"), units.c.index == bindparam("b_index"))
+    .values(
+        state="running", started_at=bindparam("b_at"), log_slot=bindparam("b_slot"), log_from=bindparam("b_from")
+    )
+)
+_store_result = (
+    update(units)
+    .where(units.c.job_id == bindparam("b_job"), units.c.index == bindparam("b_index"))
+    .values(
+        {
+            name: bindparam(f"b_{name}")
+            for name in (
+                "state",
+                "exit_code",
+                "signal",
+                "reason",
+                "output",
+                "started_at",
+                "ended_at",
+                "peak_memory_bytes",
+                "cpu_seconds",
+                "log_slot",
+                "log_from",
+                "log_to",
+            )
+        }
+    )
+)
+
+
+class _UnitNow(msgspec.Struct):
+    state: str
+    attempt: int
+
+
+async def apply_records(
+    connection: AsyncConnection,
+    job_id: str,
+    batch_index: int,
+    starts: Sequence[EventRecord],
+    results: Sequence[ResultRecord],
+    moves: Moves,
+) -> None:
+    """Store the starts and results of one batch; records of other attempts, other batches or for ended units change nothing."""
+    touched = [r.unit for r in results] + [s.unit for s in starts if s.unit is not None]
+    if not touched:
+        return
+    query = select(units.c.index, units.c.state, units.c.attempt).where(
+        units.c.job_id == job_id,
+        units.c.batch_index == batch_index,
+        units.c.index.between(min(touched), max(touched)),
+    )
+    now = {row.index: _UnitNow(row.state, row.attempt) for row in await connection.execute(query)}
+    finished = {r.unit for r in results if r.outcome != "interrupted"}
+    started_rows = []
+    for start in starts:
+        unit = None if start.unit is None else now.get(start.unit)
+        if start.unit is None or unit is None or start.attempt != unit.attempt or start.unit in finished:
+            continue
+        if unit_may_become(unit.state, "running"):
+            moves.move(start.unit, unit.state, "running")
+            unit.state = "running"
+            started_rows.append(
+                {
+                    "b_job": job_id,
+                    "b_index": start.unit,
+                    "b_at": start.at,
+                    "b_slot": start.slot,
+                    "b_from": start.log_start,
+                }
+            )
+    result_rows = []
+    for result in results:
+        unit = now.get(result.unit)
+        if unit is None or result.attempt != unit.attempt or not unit_may_become(unit.state, "succeeded"):
+            continue
+        reason = None if result.reason is None else Reason(code=result.reason.code, text=result.reason.text)
+        # An interrupted attempt ends with its batch, which knows why it was interrupted.
+        state = unit.state if result.outcome == "interrupted" else result.outcome
+        if state != unit.state:
+            moves.move(result.unit, unit.state, state, reason)
+            unit.state = state
+        result_rows.append({"b_job": job_id, "b_index": result.unit, "b_state": state, **_values(result, reason)})
+    if started_rows:
+        await connection.execute(_store_start, started_rows)
+    if result_rows:
+        await connection.execute(_store_result, result_rows)
+
+
+def _values(result: ResultRecord, reason: Reason | None) -> dict[str, Any]:
+    output = bytes(result.output)
+    log_from, log_to = result.log or (None, None)
+    return {
+        "b_exit_code": result.exit_code,
+        "b_signal": result.signal,
+        "b_reason": None if reason is None else encode(reason),
+        "b_output": output.decode() if output else None,
+        "b_started_at": result.start,
+        "b_ended_at": result.end,
+        "b_peak_memory_bytes": result.peak_memory_bytes,
+        "b_cpu_seconds": result.cpu_seconds,
+        "b_log_slot": result.slot,
+        "b_log_from": log_from,
+        "b_log_to": log_to,
+    }
+
+
+async def end_unfinished(
+    connection: AsyncConnection,
+    job_id: str,
+    batch_index: int,
+    *,
+    started: tuple[str, Reason],
+    waiting: tuple[str, Reason],
+    at: float,
+    moves: Moves,
+) -> None:
+    """Give every unit of a batch that has no outcome the one for those that had `started` or were still `waiting`."""
+    of_batch = (units.c.job_id == job_id, units.c.batch_index == batch_index)
+    query = select(units.c.index, units.c.state).where(*of_batch, units.c.state.in_(_UNFINISHED))
+    for row in (await connection.execute(query.order_by(units.c.index))).all():
+        state, reason = started if row.state == "running" else waiting
+        moves.move(row.index, row.state, state, reason)
+    for old, (state, reason) in (("running", started), ("waiting", waiting)):
+        values: dict[str, Any] = {"state": state, "reason": encode(reason)}
+        if old == "running":
+            values["ended_at"] = at
+        await connection.execute(update(units).where(*of_batch, units.c.state == old).values(**values))

@@ -1,0 +1,159 @@
+"""The executor's tables. Times are epoch seconds (float, UTC); JSON columns hold JSON text made by msgspec."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = String(26)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("profile_id", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    # The submit call without its units and files, and the folders and runner configuration it was accepted with.
+    Column("spec", Text, nullable=False),
+    Column("snapshot", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("unit_count", Integer, nullable=False),
+    Column("waiting", Integer, nullable=False),
+    Column("running", Integer, nullable=False, server_default="0"),
+    Column("succeeded", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("cancelled", Integer, nullable=False, server_default="0"),
+    Column("lost", Integer, nullable=False, server_default="0"),
+    Column("reason", Text),
+    Column("waiting_for", Text),
+    Column("staged", Boolean, nullable=False, server_default=false()),
+    Column("cancel_requested_at", Float),
+    Column("cancel_requested_by", Text),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("disk_bytes", BigInteger),
+    Column("last_sequence", Integer, nullable=False, server_default="0"),
+    # Leases spare double effort and nothing more: what keeps work from running twice is the claim on the resource.
+    Column("lease_holder", Text),
+    Column("lease_until", Float, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", Float, nullable=False, server_default="0"),
+    Column("idempotency_key", Text),
+    Column("body_sha256", String(64)),
+    UniqueConstraint("key_id", "idempotency_key"),
+    Index("ix_jobs_state", "state"),
+    Index("ix_jobs_owner_id", "owner", "id"),
+    Index("ix_jobs_profile_id", "profile_id"),
+)
+
+job_files = Table(
+    "job_files",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("unit_count", Integer, nullable=False),
+    Column("parallel", Integer, nullable=False),
+    Column("native_id", Text),
+    Column("host", Text),
+    Column("reason", Text),
+    # How far events.jsonl and results.jsonl have been read; moved in the transaction that stores what was read.
+    Column("events_offset", BigInteger, nullable=False, server_default="0"),
+    Column("results_offset", BigInteger, nullable=False, server_default="0"),
+    Column("absent_since", Float),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    UniqueConstraint("job_id", "index"),
+    Index("ix_batches_state", "state"),
+)
+
+units = Table(
+    "units",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("arguments", Text, nullable=False),
+    # From here on a row shows the unit's latest attempt.
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("batch_index", Integer, nullable=False),
+    Column("state", String(16), nullable=False, server_default="waiting"),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("reason", Text),
+    Column("output", Text),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("peak_memory_bytes", BigInteger),
+    Column("cpu_seconds", Float),
+    Column("log_slot", Integer),
+    Column("log_from", BigInteger),
+    Column("log_to", BigInteger),
+    Index("ix_units_job_id_state", "job_id", "state", "index"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    # Given after the commit, in one order for all jobs: a reader who has seen position n has missed nothing before it.
+    Column("position", BigInteger, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_events_unpositioned", "job_id", postgresql_where="position IS NULL", sqlite_where="position IS NULL"),
+)
+
+stream = Table(
+    "stream",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last_position", BigInteger, nullable=False),
+)
+
+profile_holds = Table(
+    "profile_holds",
+    metadata,
+    Column("profile_id", Text, primary_key=True),
+    Column("resource_id", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("state", String(16), nullable=False),  # held | releasing
+)

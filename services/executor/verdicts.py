@@ -1,0 +1,82 @@
+"""What the evidence says about a batch. Pure functions; the table is in the architecture document.
+
+A verdict is only ever drawn from files and from locks that were looked at: a call that failed is no evidence.
+"""
+
+from enum import Enum
+
+import msgspec
+
+from shared.contracts.jobs import Reason
+
+
+class Verdict(Enum):
+    """What is to be done about a launched batch."""
+
+    GO_ON = "it runs, or is about to"
+    COMPLETE = "its end record says that every unit was run"
+    INTERRUPTED = "its end record says that it was told to stop"
+    RUNNER_DIED = "the launch that holds the claim is gone, without an end record"
+    NEVER_CLAIMED = "its launches are gone and none of them had claimed it"
+    REVOKED = "the claim is the service's: no launch will ever run it"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a batch's folder.
+
+    `claimed_by` is the native id of the launch that holds the claim; `alive` are the native ids of the launches that
+    hold their lock; `end` is the word of the end record.
+    """
+
+    claimed_by: str | None = None
+    revoked: bool = False
+    alive: frozenset[str] = frozenset()
+    end: str | None = None
+
+
+def judge_local(evidence: Evidence) -> Verdict:
+    """The verdict on a batch of a local resource, where a free lock proves that a runner is dead."""
+    if evidence.end is not None:
+        return Verdict.COMPLETE if evidence.end == "complete" else Verdict.INTERRUPTED
+    if evidence.revoked:
+        return Verdict.REVOKED
+    if evidence.claimed_by is not None:
+        return Verdict.GO_ON if evidence.claimed_by in evidence.alive else Verdict.RUNNER_DIED
+    return Verdict.GO_ON if evidence.alive else Verdict.NEVER_CLAIMED
+
+
+_CANCELLED = Reason(code="cancelled", text="cancelled before it had ended")
+_NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a batch ends: its state and reason, and the outcome of units that have none (had started; were waiting)."""
+
+    batch_state: str
+    batch_reason: Reason | None
+    started: tuple[str, Reason]
+    waiting: tuple[str, Reason]
+
+
+def ending(verdict: Verdict, *, cancel_requested: bool, detail: str = "") -> Ending | None:
+    """How a batch ends by this verdict; None while it goes on. `detail` is the last words of a dead launch."""
+    if verdict is Verdict.GO_ON:
+        return None
+    state = {Verdict.RUNNER_DIED: "lost", Verdict.REVOKED: "revoked"}.get(verdict, "ended")
+    if verdict is Verdict.COMPLETE:
+        missing = Reason(code="vanished", text="the runner ended without recording what became of this unit")
+        return Ending(state, None, ("lost", missing), ("lost", missing))
+    if cancel_requested:
+        return Ending(state, _CANCELLED, ("cancelled", _CANCELLED), ("cancelled", _NEVER_STARTED))
+    if verdict is Verdict.NEVER_CLAIMED:
+        text = "the runner ended before it could start" + (f": {detail}" if detail else "")
+        reason = Reason(code="launch_failed", text=text)
+        return Ending(state, reason, ("failed", reason), ("failed", reason))
+    if verdict is Verdict.INTERRUPTED:
+        reason = Reason(code="interrupted", text="the runner was told to stop before this unit had ended")
+        return Ending(state, reason, ("lost", reason), ("lost", reason))
+    if verdict is Verdict.REVOKED:
+        reason = Reason(code="interrupted", text="given up before any launch of it had started")
+        return Ending(state, reason, ("lost", reason), ("lost", reason))
+    reason = Reason(code="runner_died", text="the runner was killed or crashed before this unit had ended")
+    return Ending(state, reason, ("lost", reason), ("lost", reason))
