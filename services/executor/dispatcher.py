@@ -1,0 +1,245 @@
+"""Brings accepted jobs to their resource, and stops those that are to be cancelled.
+
+Every step can be repeated: a process that dies between any two statements, or a call that took effect although its
+answer was lost, leaves a state from which the same steps lead to the same end. What runs twice in spite of that is
+settled by the claim on the resource.
+"""
+
+import random
+import time
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.connections import Connections
+from services.executor.repositories import leases
+from services.executor.repositories.batches import batches_of, move_batch
+from services.executor.repositories.progress import Moves, encode, lock_job, settle
+from services.executor.repositories.units import end_unfinished
+from services.executor.staging import StagingLimits, job_entries
+from services.executor.states import FINAL_JOB_STATES
+from services.executor.tables import jobs
+from shared.bus import Bus
+from shared.contracts.jobs import Reason
+from shared.contracts.watches import WATCHES_CHANNEL
+from shared.database import Database
+from shared.errors import Invalid, StokerError, Unavailable
+from shared.failpoints import failpoint
+from shared.pipes import AgentConnection, AgentPool
+
+log = structlog.get_logger(__name__)
+
+_LAUNCHED = ("launching", "queued", "running")
+
+
+class Dispatcher:
+    """Drives one job at a time from `accepted` to `queued`, or to its cancellation."""
+
+    def __init__(
+        self,
+        *,
+        holder: str,
+        database: Database,
+        bus: Bus,
+        agents: AgentPool,
+        connections: Connections,
+        limits: StagingLimits,
+        lease_seconds: float = 30.0,
+        longest_pause_seconds: float = 60.0,
+        stop_again_seconds: float = 2.0,
+    ) -> None:
+        self._holder = holder
+        self._database = database
+        self._bus = bus
+        self._agents = agents
+        self._connections = connections
+        self._limits = limits
+        self._lease_seconds = lease_seconds
+        self._longest_pause_seconds = longest_pause_seconds
+        self._stop_again_seconds = stop_again_seconds
+
+    async def find_work(self, limit: int) -> list[str]:
+        """Ids of the jobs whose turn it is."""
+        async with self._database.read() as connection:
+            return await leases.find_work(connection, self._holder, limit)
+
+    async def drive(self, job_id: str) -> None:
+        """Do what the job needs now. Never raises for what went wrong with the job: that is in its row afterwards."""
+        async with self._database.write() as connection:
+            if not await leases.acquire(connection, job_id, self._holder, self._lease_seconds):
+                return
+            job = await lock_job(connection, job_id)
+        failpoint("dispatcher.leased")
+        if job.state in FINAL_JOB_STATES:
+            return
+        try:
+            current = await self._connections.for_work(job.profile_id, job.snapshot)
+            agent = await self._agents.agent(current)
+            if job.cancel_requested_at is not None:
+                await self._stop(agent, job)
+            else:
+                await self._launch(agent, job)
+        except Unavailable as error:
+            await self._rest(job, error.message, error.retry_after_seconds)
+        except StokerError as error:
+            await self._refused(job, error)
+
+    async def _launch(self, agent: AgentConnection, job: Row[Any]) -> None:
+        if not job.staged:
+            failpoint("dispatcher.before_stage")
+            await agent.stage(job.folder, job_entries(self._database, job, self._limits))
+            failpoint("dispatcher.after_stage")
+            async with self._database.write() as connection:
+                await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
+                await settle(connection, await lock_job(connection, job.id), Moves())
+            failpoint("dispatcher.staged")
+        launching = await self._intend(job.id)
+        failpoint("dispatcher.intended")
+        if not launching:
+            return
+        answers = await agent.launch(job.folder, "local", [_name(batch) for batch in launching])
+        failpoint("dispatcher.after_launch")
+        refused = {_name(batch): batch for batch in launching if answers[_name(batch)].state == "failed"}
+        async with self._database.write() as connection:
+            locked = await lock_job(connection, job.id)
+            moves = Moves()
+            for batch in launching:
+                answer = answers[_name(batch)]
+                if answer.state == "launched":
+                    await move_batch(
+                        connection, batch.id, ("launching",), state="queued", native_id=answer.native_id
+                    )
+                elif answer.state == "revoked":
+                    await _end(connection, batch, "revoked", _revoked(locked), moves)
+            await settle(connection, locked, moves)
+            if not refused:
+                await leases.release(connection, job.id, self._holder)
+        failpoint("dispatcher.launched")
+        if refused:
+            message = next(answers[name].message for name in refused)
+            await self._abandon(agent, job, refused, Reason(code="launch_failed", text=message))
+        await self._hint()
+
+    async def _intend(self, job_id: str) -> list[Row[Any]]:
+        """Write down that the planned batches are about to be launched, unless the job is being cancelled.
+
+        A batch that was still `planned` when its cancellation was stored is never launched: this is the transaction
+        that decides it.
+        """
+        async with self._database.write() as connection:
+            job = await lock_job(connection, job_id)
+            if job.cancel_requested_at is not None:
+                return []
+            for batch in await batches_of(connection, job_id, ("planned",)):
+                await move_batch(connection, batch.id, ("planned",), state="launching")
+            await settle(connection, job, Moves())
+            return await batches_of(connection, job_id, ("launching",))
+
+    async def _stop(self, agent: AgentConnection, job: Row[Any]) -> None:
+        """Revoke what has not been claimed and stop what has; asked again until the ends are known."""
+        async with self._database.read() as connection:
+            left = {_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
+        if not left:
+            return
+        running = await self._revoke(agent, job, left, _revoked(job))
+        failpoint("dispatcher.revoked")
+        if running:
+            await agent.cancel(job.folder, running)
+            failpoint("dispatcher.cancelled")
+            async with self._database.write() as connection:
+                await leases.postpone(connection, job.id, self._stop_again_seconds, None)
+        await self._hint()
+
+    async def _revoke(
+        self, agent: AgentConnection, job: Row[Any], left: dict[str, Row[Any]], outcome: tuple[str, Reason]
+    ) -> list[str]:
+        """Claim batches for the service and end those that it got; returns the names of those that a runner has."""
+        failpoint("dispatcher.before_revoke")
+        claims = await agent.revoke(job.folder, list(left))
+        failpoint("dispatcher.after_revoke")
+        moves = Moves()
+        async with self._database.write() as connection:
+            locked = await lock_job(connection, job.id)
+            for name, batch in left.items():
+                if claims[name].revoked:
+                    await _end(connection, batch, "revoked", outcome, moves)
+                elif batch.native_id is None:
+                    # Its launch was never recorded, and yet somebody claimed it: it is watched like any other.
+                    await move_batch(
+                        connection, batch.id, ("launching",), state="queued", native_id=claims[name].claimed_by
+                    )
+            await settle(connection, locked, moves)
+        return [name for name in left if not claims[name].revoked]
+
+    async def _abandon(
+        self, agent: AgentConnection, job: Row[Any], refused: dict[str, Row[Any]], reason: Reason
+    ) -> None:
+        """Fail batches that the resource could not start, once it is certain that nothing will start them later."""
+        try:
+            await self._revoke(agent, job, refused, ("failed", reason))
+        except Invalid as error:
+            # What keeps the service from writing a claim there keeps every launch from it, too.
+            log.warning("claim_not_writable", job_id=job.id, reason=error.message)
+            await self._fail(job.id, _LAUNCHED, reason)
+
+    async def _fail(self, job_id: str, states: tuple[str, ...], reason: Reason) -> None:
+        moves = Moves()
+        async with self._database.write() as connection:
+            locked = await lock_job(connection, job_id)
+            for batch in await batches_of(connection, job_id, states):
+                await _end(connection, batch, "ended", ("failed", reason), moves)
+            await settle(connection, locked, moves)
+            await leases.release(connection, job_id, self._holder)
+
+    async def _rest(self, job: Row[Any], message: str, seconds: float | None) -> None:
+        ceiling = min(self._longest_pause_seconds, 0.5 * 2 ** min(job.tries, 16))
+        pause = max(seconds or 0.0, random.uniform(ceiling / 2, ceiling))  # noqa: S311 - jitter
+        log.warning("job_waits", job_id=job.id, reason=message, seconds=round(pause, 2))
+        async with self._database.write() as connection:
+            await leases.postpone(connection, job.id, pause, message)
+            await leases.release(connection, job.id, self._holder)
+
+    async def _refused(self, job: Row[Any], error: StokerError) -> None:
+        """The resource said no for good. Before the intent to launch is written, the rows alone decide."""
+        async with self._database.read() as connection:
+            left = {_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
+        log.warning("job_refused", job_id=job.id, reason=error.message)
+        if not left:
+            await self._fail(job.id, ("planned",), Reason(code="staging_failed", text=error.message))
+            return
+        try:
+            agent = await self._agents.agent(await self._connections.for_work(job.profile_id, job.snapshot))
+            await self._abandon(agent, job, left, Reason(code="launch_failed", text=error.message))
+        except StokerError as again:
+            await self._rest(job, again.message, None)
+
+    async def _hint(self) -> None:
+        """Tell the poller that the watch list changed; it looks every few seconds anyway."""
+        try:
+            await self._bus.publish(WATCHES_CHANNEL, b"")
+        except Unavailable as error:
+            log.info("hint_not_sent", reason=error.message)
+
+
+def _name(batch: Row[Any]) -> str:
+    return f"{batch.index:05d}"
+
+
+def _revoked(job: Row[Any]) -> tuple[str, Reason]:
+    if job.cancel_requested_at is not None:
+        return "cancelled", Reason(code="cancelled", text="cancelled before it was started")
+    return "lost", Reason(code="interrupted", text="given up before it was started")
+
+
+async def _end(
+    connection: AsyncConnection, batch: Row[Any], state: str, outcome: tuple[str, Reason], moves: Moves
+) -> None:
+    """End a batch that no runner ran."""
+    now = time.time()
+    before = ("planned", *_LAUNCHED)
+    if await move_batch(connection, batch.id, before, state=state, ended_at=now, reason=encode(outcome[1])):
+        await end_unfinished(
+            connection, batch.job_id, batch.index, started=outcome, waiting=outcome, at=now, moves=moves
+        )
