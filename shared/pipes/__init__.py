@@ -1,0 +1,60 @@
+"""Reaching agents: a pipe per kind of resource, one connection and one pool above them."""
+
+from shared.pipes.answers import (
+    Cancellation,
+    Claim,
+    End,
+    Evidence,
+    FetchEnd,
+    FileSlice,
+    FollowSeen,
+    FollowTarget,
+    Hello,
+    Launch,
+    LaunchSeen,
+    LeftOut,
+    Measure,
+    Removal,
+    Revocation,
+)
+from shared.pipes.connection import AgentConnection
+from shared.pipes.errors import PipeLost, Refused
+from shared.pipes.lines import complete_lines
+from shared.pipes.pipe import Pipe
+from shared.pipes.places import Place
+from shared.pipes.pool import AgentPool, open_pipe
+from shared.pipes.roots import JOBS, roots_of
+from shared.pipes.staged_files import StagedFile
+from shared.pipes.streams import FetchedFile, FetchStream, ReadStream
+
+__all__ = [
+    "JOBS",
+    "AgentConnection",
+    "AgentPool",
+    "Cancellation",
+    "Claim",
+    "End",
+    "Evidence",
+    "FetchEnd",
+    "FetchStream",
+    "FetchedFile",
+    "FileSlice",
+    "FollowSeen",
+    "FollowTarget",
+    "Hello",
+    "Launch",
+    "LaunchSeen",
+    "LeftOut",
+    "Measure",
+    "Pipe",
+    "PipeLost",
+    "Place",
+    "ReadStream",
+    "Refused",
+    "Removal",
+    "Revocation",
+    "StagedFile",
+    "complete_lines",
+    "open_pipe",
+    "roots_of",
+]

@@ -1,0 +1,215 @@
+"""What the agent answers, as typed structs. It is input from a stranger: every answer is decoded strictly by type.
+
+Times are epoch seconds by the resource's clock, lengths and offsets are bytes.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """Who and what answers. `roots` are the absolute paths that the names of the roots stand for."""
+
+    protocol: int
+    version: str
+    user: str
+    uid: int
+    home: str
+    host: str
+    boot_id: str
+    python: str
+    clock: float
+    roots: dict[str, str]
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a batch, for ever. `kind` "revoked": nobody may run it any more."""
+
+    kind: Literal["runner", "revoked"]
+    native_id: str = ""
+    restart: int = 0
+    host: str = ""
+    pid: int = 0
+    at: float = 0.0
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of launching one batch.
+
+    `launched`: a runner holds (or is about to take) the batch's claim, `native_id` names it. `revoked`: the batch had been
+    revoked, nothing runs. `failed`: no runner could start; `message` says why; launching again is safe.
+    """
+
+    state: Literal["launched", "revoked", "failed"]
+    native_id: str = ""
+    message: str = ""
+
+
+class LaunchSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One launch of a batch that was tried. `alive`: its process still holds its lock (None: no evidence here)."""
+
+    native_id: str
+    alive: bool | None
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """The runner's own end record. `reason` says why it was interrupted, when it knows."""
+
+    how: Literal["complete", "interrupted"]
+    at: float
+    native_id: str
+    results: int
+    reason: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the files say about one batch; verdicts are made of it.
+
+    `alive` of the launches was looked at before everything else: a launch that was dead then has written
+    whatever it will ever have written.
+    """
+
+    exists: bool
+    launches: list[LaunchSeen] = []
+    claim: Claim | None = None
+    ended: bool = False
+    end: End | None = None
+    events_length: int | None = None
+    results_length: int | None = None
+    runner_log_tail: str = ""
+    """Last words of the runner itself (not of units): at most 2,000 characters."""
+
+    @property
+    def claim_alive(self) -> bool | None:
+        """Whether the launch that holds the claim lives (None: nobody holds it, or no evidence)."""
+        if self.claim is None or self.claim.kind != "runner":
+            return None
+        return next((seen.alive for seen in self.launches if seen.native_id == self.claim.native_id), None)
+
+
+class Revocation(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcome of revoking one batch: `claim.kind` is "revoked" when nobody was first.
+
+    `alive`: a runner holds the claim and lives. `strays_ended`: processes of a dead runner that were found and killed.
+    `strays_left`: processes that carry the batch's mark and could not be ended.
+    """
+
+    claim: Claim
+    alive: bool | None = None
+    strays_ended: int = 0
+    strays_left: int = 0
+
+
+class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
+    """`signalled`: a living runner was told to stop; the stop file is there in any case when the folder exists."""
+
+    claim: Claim | None = None
+    alive: bool | None = None
+    signalled: bool = False
+
+
+class FollowTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch folder to follow, with the lengths that the caller knows already."""
+
+    root: str
+    path: str
+    native_id: str = ""
+    events_length: int = 0
+    results_length: int = 0
+
+
+class FollowSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Something of a target differs from what was last said. `target` is the index in the list that was asked for."""
+
+    target: int
+    exists: bool
+    events_length: int
+    results_length: int
+    ended: bool
+    alive: bool | None
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """`removed` is false when nothing was there. `bytes` were freed."""
+
+    removed: bool
+    bytes: int = 0
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """Disk use of a folder (allocated blocks) and its number of files; zero when it is not there."""
+
+    bytes: int
+    files: int
+
+
+class FileSlice(msgspec.Struct, frozen=True):
+    """A piece of a file: `data` starts at `offset`; `size` is the file's whole length when it was opened."""
+
+    size: int
+    offset: int
+    data: bytes
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """Something that a fetch did not carry, and why (a link, a socket, unreadable, changed while read)."""
+
+    path: str
+    why: str
+
+
+class FetchEnd(msgspec.Struct, frozen=True):
+    """End of a fetch: what was left out (at most 1,000 entries named; `left_out_count` counts all)."""
+
+    left_out: list[LeftOut] = []
+    left_out_count: int = 0
+
+
+class LaunchAnswer(msgspec.Struct, frozen=True):
+    """Per batch name."""
+
+    batches: dict[str, Launch]
+
+
+class FindAnswer(msgspec.Struct, frozen=True):
+    """Per batch name."""
+
+    batches: dict[str, Evidence]
+
+
+class RevokeAnswer(msgspec.Struct, frozen=True):
+    """Per batch name."""
+
+    batches: dict[str, Revocation]
+
+
+class CancelAnswer(msgspec.Struct, frozen=True):
+    """Per batch name."""
+
+    batches: dict[str, Cancellation]
+
+
+class StageAnswer(msgspec.Struct, frozen=True):
+    """False: the folder was there already and was not touched."""
+
+    created: bool
+
+
+class ReadHead(msgspec.Struct, frozen=True):
+    """Head of a read."""
+
+    size: int
+    offset: int
+
+
+class AgentError(msgspec.Struct, frozen=True):
+    """An error frame."""
+
+    kind: str
+    message: str
+    code: str = ""
+    field: str = ""
+
+
+Arguments = dict[str, Any]

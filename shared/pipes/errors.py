@@ -1,0 +1,21 @@
+"""Errors of this layer, in the project's tree.
+
+Invalid
+└── Refused       the resource said no: disk full, permission denied, a link where a folder should be …
+Unavailable
+└── PipeLost      the pipe ended, or what came through it was not the protocol
+"""
+
+from shared.errors import Invalid, Unavailable
+
+
+class Refused(Invalid):
+    """The resource said no, in the operating system's words; `code` is the errno's name (`ENOSPC`) or empty."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message, slug="refused-by-resource")
+        self.code = code
+
+
+class PipeLost(Unavailable):
+    """The pipe is gone. What was in flight may have taken effect; every verb is safe to repeat."""

@@ -1,0 +1,15 @@
+"""The folders that an agent may touch, as they follow from resource and profile."""
+
+from shared.contracts.holds import Connection
+from shared.contracts.resources import LocalResourceSpec
+from shared.errors import Invalid
+
+JOBS = "jobs"
+
+
+def roots_of(connection: Connection) -> dict[str, str]:
+    """Name to absolute path (or `~/…`, below the agent's own home)."""
+    spec = connection.resource.spec
+    if isinstance(spec, LocalResourceSpec):
+        return {JOBS: spec.jobs_local_dir}
+    raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")
