@@ -3,8 +3,8 @@
 import time
 
 import msgspec
-
 from shared.clients.registry import RegistryClient
+
 from shared.contracts.holds import Connection
 from shared.errors import Unavailable
 

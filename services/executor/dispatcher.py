@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import structlog
+from shared.bus import Bus
 from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,7 +22,6 @@ from services.executor.repositories.units import end_unfinished
 from services.executor.staging import StagingLimits, job_entries
 from services.executor.states import FINAL_JOB_STATES
 from services.executor.tables import jobs
-from shared.bus import Bus
 from shared.contracts.jobs import Reason
 from shared.contracts.watches import WATCHES_CHANNEL
 from shared.database import Database
@@ -108,9 +108,7 @@ class Dispatcher:
             for batch in launching:
                 answer = answers[_name(batch)]
                 if answer.state == "launched":
-                    await move_batch(
-                        connection, batch.id, ("launching",), state="queued", native_id=answer.native_id
-                    )
+                    await move_batch(connection, batch.id, ("launching",), state="queued", native_id=answer.native_id)
                 elif answer.state == "revoked":
                     await _end(connection, batch, "revoked", _revoked(locked), moves)
             await settle(connection, locked, moves)

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 import structlog
+from shared.bus import RECONNECTED, Bus
 
 from services.executor.collector import Collector
 from services.executor.dispatcher import Dispatcher
-from shared.bus import RECONNECTED, Bus
 from shared.contracts.watches import OBSERVATIONS_CHANNEL, Observations
 from shared.errors import StokerError
 

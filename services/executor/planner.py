@@ -7,9 +7,9 @@ import msgspec
 from msgspec import UNSET
 
 from shared.contracts.jobs import JobSubmit, PlannedBatch
+from shared.contracts.problems import FieldError
 from shared.contracts.resources import LocalRunnerConfig
 from shared.errors import Invalid
-from shared.contracts.problems import FieldError
 
 
 class BatchPlan(msgspec.Struct, frozen=True):

@@ -88,5 +88,3 @@ async def _write_units(database: Database, job_id: str, batch_index: int, lines:
             # The arguments are JSON text already.
             lines.write(f'{{"unit":{row.index},"attempt":{row.attempt},"args":{row.arguments}}}\n'.encode())
         last = rows[-1].index
-
-

@@ -1,7 +1,7 @@
 """The state machines: in which order states may follow one another, and how a job's state follows from its parts.
 
-Pure functions. A state only moves forward and a final one is never left; what arrives late, twice or in the wrong order
-therefore changes nothing.
+Pure functions. A state only moves forward and a final one is never left; what arrives late, twice or in the wrong
+order therefore changes nothing.
 """
 
 from collections import Counter
@@ -97,7 +97,7 @@ def job_reason(state: JobState, counts: Counts, texts: Iterable[str], cancelled_
     if state != "failed":
         return None
     most = Counter(texts).most_common(3)
-    words = "; ".join(f"{count} × {text}" for text, count in most)
+    words = "; ".join(f"{count} times: {text}" for text, count in most)
     total = sum(vars_of(counts).values())
     code = "units_failed"
     return Reason(code=code, text=f"{counts.failed + counts.lost} of {total} units did not succeed: {words}")

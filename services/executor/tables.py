@@ -133,7 +133,7 @@ events = Table(
     metadata,
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("sequence", Integer, primary_key=True, autoincrement=False),
-    # Given after the commit, in one order for all jobs: a reader who has seen position n has missed nothing before it.
+    # Given after the commit, in one order for all jobs: who has seen position n has missed nothing before it.
     Column("position", BigInteger, unique=True),
     Column("owner", Text, nullable=False),
     Column("type", String(16), nullable=False),

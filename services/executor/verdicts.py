@@ -49,8 +49,18 @@ _CANCELLED = Reason(code="cancelled", text="cancelled before it had ended")
 _NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
 
 
+_WITHOUT_REQUEST = {
+    Verdict.NEVER_CLAIMED: Reason(code="launch_failed", text="the runner ended before it could start"),
+    Verdict.INTERRUPTED: Reason(code="interrupted", text="the runner was told to stop before this unit had ended"),
+    Verdict.REVOKED: Reason(code="interrupted", text="given up before any launch of it had started"),
+    Verdict.RUNNER_DIED: Reason(
+        code="runner_died", text="the runner was killed or crashed before this unit had ended"
+    ),
+}
+
+
 class Ending(msgspec.Struct, frozen=True):
-    """How a batch ends: its state and reason, and the outcome of units that have none (had started; were waiting)."""
+    """How a batch ends: its state and reason, and what becomes of units that have no outcome (started; waiting)."""
 
     batch_state: str
     batch_reason: Reason | None
@@ -68,15 +78,8 @@ def ending(verdict: Verdict, *, cancel_requested: bool, detail: str = "") -> End
         return Ending(state, None, ("lost", missing), ("lost", missing))
     if cancel_requested:
         return Ending(state, _CANCELLED, ("cancelled", _CANCELLED), ("cancelled", _NEVER_STARTED))
-    if verdict is Verdict.NEVER_CLAIMED:
-        text = "the runner ended before it could start" + (f": {detail}" if detail else "")
-        reason = Reason(code="launch_failed", text=text)
-        return Ending(state, reason, ("failed", reason), ("failed", reason))
-    if verdict is Verdict.INTERRUPTED:
-        reason = Reason(code="interrupted", text="the runner was told to stop before this unit had ended")
-        return Ending(state, reason, ("lost", reason), ("lost", reason))
-    if verdict is Verdict.REVOKED:
-        reason = Reason(code="interrupted", text="given up before any launch of it had started")
-        return Ending(state, reason, ("lost", reason), ("lost", reason))
-    reason = Reason(code="runner_died", text="the runner was killed or crashed before this unit had ended")
-    return Ending(state, reason, ("lost", reason), ("lost", reason))
+    reason = _WITHOUT_REQUEST[verdict]
+    if detail:
+        reason = msgspec.structs.replace(reason, text=f"{reason.text}: {detail}")
+    outcome = "failed" if verdict is Verdict.NEVER_CLAIMED else "lost"
+    return Ending(state, reason, (outcome, reason), (outcome, reason))

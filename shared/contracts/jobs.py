@@ -9,9 +9,7 @@ from msgspec import Meta
 MAX_UNITS = 1_000_000
 MAX_FILES_BYTES = 16 * 1024 * 1024
 
-JobState = Literal[
-    "accepted", "staging", "queued", "running", "collecting", "succeeded", "failed", "cancelled"
-]
+JobState = Literal["accepted", "staging", "queued", "running", "collecting", "succeeded", "failed", "cancelled"]
 BatchState = Literal["planned", "launching", "queued", "running", "ended", "revoked", "lost"]
 UnitState = Literal["waiting", "running", "succeeded", "failed", "cancelled", "lost"]
 

@@ -26,7 +26,7 @@ async def find_batch(connection: AsyncConnection, batch_id: str) -> Row[Any] | N
     return (await connection.execute(select(batches).where(batches.c.id == batch_id))).one_or_none()
 
 
-async def move_batch(connection: AsyncConnection, batch_id: str, before: Collection[str], **values: Any) -> bool:  # noqa: ANN401
+async def move_batch(connection: AsyncConnection, batch_id: str, before: Collection[str], **values: Any) -> bool:
     """Change a batch if it is still in one of the states `before`; False when it has moved on."""
     statement = update(batches).where(batches.c.id == batch_id, batches.c.state.in_(before)).values(**values)
     return (await connection.execute(statement)).rowcount == 1

@@ -1,4 +1,4 @@
-"""Job events: a sequence per job, given under the job's row lock; a position in the whole stream, given after commit."""
+"""Job events: numbered per job under the lock of its row, and placed in the whole stream after the commit."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +18,8 @@ async def append_event(
     connection: AsyncConnection,
     job: Row[Any],
     *,
-    type_: Any,  # noqa: ANN401
-    state: Any,  # noqa: ANN401
+    type_: Any,
+    state: Any,
     counts: Counts,
     at: float,
     reason: Reason | None = None,

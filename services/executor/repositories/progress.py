@@ -22,7 +22,7 @@ def decode_reason(text: str | None) -> Reason | None:
     return None if text is None else _REASON.decode(text)
 
 
-def encode(value: Any) -> str:  # noqa: ANN401 - anything that JSON can hold
+def encode(value: Any) -> str:
     """JSON text for a column."""
     return msgspec.json.encode(value).decode()
 
@@ -99,7 +99,7 @@ async def settle(connection: AsyncConnection, job: Row[Any], moves: Moves) -> st
     return state
 
 
-async def _final_reason(connection: AsyncConnection, job: Row[Any], state: Any, counts: Counts) -> Reason | None:  # noqa: ANN401
+async def _final_reason(connection: AsyncConnection, job: Row[Any], state: Any, counts: Counts) -> Reason | None:
     query = select(units.c.reason).where(
         units.c.job_id == job.id, units.c.state.in_(("failed", "lost")), units.c.reason.is_not(None)
     )

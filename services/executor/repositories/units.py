@@ -18,9 +18,7 @@ _UNFINISHED = ("waiting", "running")
 _store_start = (
     update(units)
     .where(units.c.job_id == bindparam("b_job"), units.c.index == bindparam("b_index"))
-    .values(
-        state="running", started_at=bindparam("b_at"), log_slot=bindparam("b_slot"), log_from=bindparam("b_from")
-    )
+    .values(state="running", started_at=bindparam("b_at"), log_slot=bindparam("b_slot"), log_from=bindparam("b_from"))
 )
 _store_result = (
     update(units)
@@ -60,7 +58,10 @@ async def apply_records(
     results: Sequence[ResultRecord],
     moves: Moves,
 ) -> None:
-    """Store the starts and results of one batch; records of other attempts, other batches or for ended units change nothing."""
+    """Store the starts and results of one batch.
+
+    Records of another attempt, of another batch or of a unit that has ended change nothing.
+    """
     touched = [r.unit for r in results] + [s.unit for s in starts if s.unit is not None]
     if not touched:
         return
