@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, in UTC when read; a naive one raises ValueError. SQLite stores UTC without saying so."""
+    """An aware datetime, in UTC when read; a naive one raises ValueError. SQLite stores it without a zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -52,7 +52,7 @@ class Database:
             self._reader = _sqlite_engine(parsed, size=min(readers, 4), begin=None)
             self._writer = _sqlite_engine(parsed, size=1, begin="BEGIN IMMEDIATE")
             self._snapshots = _sqlite_engine(parsed, size=2, begin="BEGIN")
-            # SQLite has one writer: waiting here is fair and costs nothing; its busy handler sleeps and retries.
+            # SQLite has one writer: waiting here is fair; its own busy handler sleeps and tries again.
             self._write_lock: asyncio.Lock | None = asyncio.Lock()
         else:
             self._reader = _postgresql_engine(parsed, size=readers, isolation_level="AUTOCOMMIT")
