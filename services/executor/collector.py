@@ -18,15 +18,14 @@ from services.executor.repositories.batches import find_batch, move_batch
 from services.executor.repositories.progress import Moves, encode, lock_job, settle
 from services.executor.repositories.units import apply_records, end_unfinished
 from services.executor.states import FINAL_BATCH_STATES
-from services.executor.verdicts import Ending, Evidence, Verdict, ending, judge_local
+from services.executor.verdicts import Ending, Verdict, ending, judge_local
 from shared.database import Database
 from shared.failpoints import failpoint
-from shared.pipes import AgentConnection, AgentPool, Found
+from shared.pipes import JOBS, AgentConnection, AgentPool, Evidence, Place
 
 log = structlog.get_logger(__name__)
 
 _STRETCH_BYTES = 4 * 1024 * 1024
-_LAST_WORDS_BYTES = 2000
 _LAUNCHED = ("launching", "queued", "running")
 
 
@@ -62,34 +61,33 @@ class Collector:
         failpoint("collector.looked")
         await self._read_on(agent, job, batch, found)
         failpoint("collector.read")
-        last_words = await self._last_words(agent, job, batch) if verdict is Verdict.NEVER_CLAIMED else ""
         if verdict is not Verdict.GO_ON:
-            await self._end(job.id, batch, verdict, last_words)
+            await self._end(job.id, batch, verdict, found.runner_log_tail.strip())
         failpoint("collector.ended")
 
-    async def _look(self, agent: AgentConnection, job: Row[Any], batch: Row[Any]) -> tuple[Found, Verdict]:
-        name = f"{batch.index:05d}"
-        found = (await agent.find(job.folder, [name]))[name]
-        verdict = judge_local(_evidence(found))
+    async def _look(self, agent: AgentConnection, job: Row[Any], batch: Row[Any]) -> tuple[Evidence, Verdict]:
+        place, name = Place(JOBS, job.folder), f"{batch.batch_index:05d}"
+        found = (await agent.find(place, [name]))[name]
+        verdict = judge_local(found)
         if verdict in (Verdict.RUNNER_DIED, Verdict.NEVER_CLAIMED):
             # Make it certain before it is believed: after this no launch can start, strays are gone, and what a dying
             # runner wrote last is seen by the second look.
-            await agent.revoke(job.folder, [name])
-            found = (await agent.find(job.folder, [name]))[name]
-            again = judge_local(_evidence(found))
+            await agent.revoke(place, [name])
+            found = (await agent.find(place, [name]))[name]
+            again = judge_local(found)
             verdict = verdict if again is Verdict.REVOKED else again
         return found, verdict
 
-    async def _read_on(self, agent: AgentConnection, job: Row[Any], batch: Row[Any], found: Found) -> None:
+    async def _read_on(self, agent: AgentConnection, job: Row[Any], batch: Row[Any], found: Evidence) -> None:
         """Store everything up to the lengths that were found."""
-        folder = f"{job.folder}/batches/{batch.index:05d}"
+        folder = Place(JOBS, f"{job.folder}/batches/{batch.batch_index:05d}")
         events_offset, results_offset = batch.events_offset, batch.results_offset
         while True:
             events = Records(
-                await _stretch(agent, f"{folder}/events.jsonl", events_offset, found.events_length), EventRecord
+                await _stretch(agent, folder / "events.jsonl", events_offset, found.events_length), EventRecord
             )
             results = Records(
-                await _stretch(agent, f"{folder}/results.jsonl", results_offset, found.results_length), ResultRecord
+                await _stretch(agent, folder / "results.jsonl", results_offset, found.results_length), ResultRecord
             )
             if not events.length and not results.length:
                 return
@@ -127,7 +125,7 @@ class Collector:
                 values |= {"state": "running", "started_at": event.at, "host": event.host}
         moves = Moves()
         await move_batch(connection, batch.id, _LAUNCHED, **values)
-        await apply_records(connection, job_id, batch.index, starts, list(results), moves)
+        await apply_records(connection, job_id, batch.batch_index, starts, list(results), moves)
         await settle(connection, job, moves)
         if events.unreadable or results.unreadable:
             log.warning("records_left_out", batch_id=batch.id, count=events.unreadable + results.unreadable)
@@ -143,32 +141,18 @@ class Collector:
                 await settle(connection, job, moves)
             await leases.release(connection, job_id, self._holder)
 
-    async def _last_words(self, agent: AgentConnection, job: Row[Any], batch: Row[Any]) -> str:
-        path = f"{job.folder}/batches/{batch.index:05d}/runner.log"
-        data = await agent.read_bytes(path, 0, _LAST_WORDS_BYTES)
-        return data.decode(errors="replace").strip()
-
 
 async def _end_batch(connection: AsyncConnection, batch: Row[Any], how: Ending, moves: Moves) -> None:
     now = time.time()
     reason = None if how.batch_reason is None else encode(how.batch_reason)
     if await move_batch(connection, batch.id, _LAUNCHED, state=how.batch_state, ended_at=now, reason=reason):
         await end_unfinished(
-            connection, batch.job_id, batch.index, started=how.started, waiting=how.waiting, at=now, moves=moves
+            connection, batch.job_id, batch.batch_index, started=how.started, waiting=how.waiting, at=now, moves=moves
         )
 
 
-def _evidence(found: Found) -> Evidence:
-    return Evidence(
-        claimed_by=found.claimed_by,
-        revoked=found.revoked,
-        alive=frozenset(launch.native_id for launch in found.launches if launch.alive),
-        end=found.end,
-    )
-
-
-async def _stretch(agent: AgentConnection, path: str, offset: int, length: int) -> bytes:
+async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None) -> bytes:
     """Bytes from `offset` up to `length`, at most a stretch of them."""
-    if length <= offset:
+    if length is None or length <= offset:
         return b""
-    return await agent.read_bytes(path, offset, min(_STRETCH_BYTES, length - offset))
+    return (await agent.read_slice(file, offset, min(_STRETCH_BYTES, length - offset))).data

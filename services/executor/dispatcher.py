@@ -27,11 +27,13 @@ from shared.contracts.watches import WATCHES_CHANNEL
 from shared.database import Database
 from shared.errors import Invalid, StokerError, Unavailable
 from shared.failpoints import failpoint
-from shared.pipes import AgentConnection, AgentPool
+from shared.pipes import JOBS, AgentConnection, AgentPool, Place, Refused, Revocation
 
 log = structlog.get_logger(__name__)
 
 _LAUNCHED = ("launching", "queued", "running")
+_PASSING = frozenset({"ENOSPC", "EDQUOT", "EIO", "ESTALE"})
+"""What a resource refuses only for now: the job waits, says so, and can be cancelled."""
 
 
 class Dispatcher:
@@ -83,13 +85,18 @@ class Dispatcher:
                 await self._launch(agent, job)
         except Unavailable as error:
             await self._rest(job, error.message, error.retry_after_seconds)
+        except Refused as error:
+            if error.code in _PASSING:
+                await self._rest(job, error.message, None)
+            else:
+                await self._refused(job, error)
         except StokerError as error:
             await self._refused(job, error)
 
     async def _launch(self, agent: AgentConnection, job: Row[Any]) -> None:
         if not job.staged:
             failpoint("dispatcher.before_stage")
-            await agent.stage(job.folder, job_entries(self._database, job, self._limits))
+            await agent.stage(_place(job), job_entries(self._database, job, self._limits))
             failpoint("dispatcher.after_stage")
             async with self._database.write() as connection:
                 await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
@@ -99,7 +106,7 @@ class Dispatcher:
         failpoint("dispatcher.intended")
         if not launching:
             return
-        answers = await agent.launch(job.folder, "local", [_name(batch) for batch in launching])
+        answers = await agent.launch(_place(job), [_name(batch) for batch in launching])
         failpoint("dispatcher.after_launch")
         refused = {_name(batch): batch for batch in launching if answers[_name(batch)].state == "failed"}
         async with self._database.write() as connection:
@@ -144,7 +151,7 @@ class Dispatcher:
         running = await self._revoke(agent, job, left, _revoked(job))
         failpoint("dispatcher.revoked")
         if running:
-            await agent.cancel(job.folder, running)
+            await agent.cancel(_place(job), running)
             failpoint("dispatcher.cancelled")
             async with self._database.write() as connection:
                 await leases.postpone(connection, job.id, self._stop_again_seconds, None)
@@ -155,21 +162,21 @@ class Dispatcher:
     ) -> list[str]:
         """Claim batches for the service and end those that it got; returns the names of those that a runner has."""
         failpoint("dispatcher.before_revoke")
-        claims = await agent.revoke(job.folder, list(left))
+        claims = await agent.revoke(_place(job), list(left))
         failpoint("dispatcher.after_revoke")
         moves = Moves()
         async with self._database.write() as connection:
             locked = await lock_job(connection, job.id)
             for name, batch in left.items():
-                if claims[name].revoked:
+                if _is_revoked(claims[name]):
                     await _end(connection, batch, "revoked", outcome, moves)
                 elif batch.native_id is None:
                     # Its launch was never recorded, and yet somebody claimed it: it is watched like any other.
                     await move_batch(
-                        connection, batch.id, ("launching",), state="queued", native_id=claims[name].claimed_by
+                        connection, batch.id, ("launching",), state="queued", native_id=claims[name].claim.native_id
                     )
             await settle(connection, locked, moves)
-        return [name for name in left if not claims[name].revoked]
+        return [name for name in left if not _is_revoked(claims[name])]
 
     async def _abandon(
         self, agent: AgentConnection, job: Row[Any], refused: dict[str, Row[Any]], reason: Reason
@@ -221,8 +228,16 @@ class Dispatcher:
             log.info("hint_not_sent", reason=error.message)
 
 
+def _place(job: Row[Any]) -> Place:
+    return Place(JOBS, job.folder)
+
+
 def _name(batch: Row[Any]) -> str:
-    return f"{batch.index:05d}"
+    return f"{batch.batch_index:05d}"
+
+
+def _is_revoked(revocation: Revocation) -> bool:
+    return revocation.claim.kind == "revoked"
 
 
 def _revoked(job: Row[Any]) -> tuple[str, Reason]:
@@ -239,5 +254,5 @@ async def _end(
     before = ("planned", *_LAUNCHED)
     if await move_batch(connection, batch.id, before, state=state, ended_at=now, reason=encode(outcome[1])):
         await end_unfinished(
-            connection, batch.job_id, batch.index, started=outcome, waiting=outcome, at=now, moves=moves
+            connection, batch.job_id, batch.batch_index, started=outcome, waiting=outcome, at=now, moves=moves
         )

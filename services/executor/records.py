@@ -57,7 +57,7 @@ class Records(Generic[R]):
 
     def __init__(self, data: bytes, kind: type[R]) -> None:
         self._data = data
-        self._decoder = msgspec.json.Decoder(kind)
+        self._decoder: msgspec.json.Decoder[R] = msgspec.json.Decoder(kind)
         self.length = data.rfind(b"\n") + 1
         self.unreadable = 0
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import IO, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from shared.pipes import StagedFile
 
 _UNITS_A_PAGE = 5000
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
 class BatchFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +52,11 @@ async def job_entries(database: Database, job: Row[Any], limits: StagingLimits) 
     for file in files:
         yield StagedFile(f"work/{file.name}", file.content, mode=0o755)
     for batch in rows:
-        folder = f"batches/{batch.index:05d}"
+        folder = f"batches/{batch.batch_index:05d}"
         header = BatchFile(
             job_id=job.id,
             batch_id=batch.id,
-            index=batch.index,
+            index=batch.batch_index,
             parallel=batch.parallel,
             command=submit["command"],
             environment=submit.get("environment", {}),
@@ -66,18 +68,18 @@ async def job_entries(database: Database, job: Row[Any], limits: StagingLimits) 
         # It exists from the beginning: file systems that remember failed look-ups would hide it for a minute.
         yield StagedFile(f"{folder}/events.jsonl", b'{"event":"staged"}\n')
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as lines:
-            size = await _write_units(database, job.id, batch.index, lines)
+            size = await _write_units(database, job.id, batch.batch_index, lines)
             lines.seek(0)
-            yield StagedFile(f"{folder}/units.jsonl", lines, size=size)
+            yield StagedFile(f"{folder}/units.jsonl", iter(partial(lines.read, _CHUNK_BYTES), b""), size=size)
 
 
 async def _write_units(database: Database, job_id: str, batch_index: int, lines: IO[bytes]) -> int:
     last = -1
     while True:
         query = (
-            select(units.c.index, units.c.attempt, units.c.arguments)
-            .where(units.c.job_id == job_id, units.c.batch_index == batch_index, units.c.index > last)
-            .order_by(units.c.index)
+            select(units.c.unit_index, units.c.attempt, units.c.arguments)
+            .where(units.c.job_id == job_id, units.c.batch_index == batch_index, units.c.unit_index > last)
+            .order_by(units.c.unit_index)
             .limit(_UNITS_A_PAGE)
         )
         async with database.read() as connection:
@@ -86,5 +88,5 @@ async def _write_units(database: Database, job_id: str, batch_index: int, lines:
             return lines.tell()
         for row in rows:
             # The arguments are JSON text already.
-            lines.write(f'{{"unit":{row.index},"attempt":{row.attempt},"args":{row.arguments}}}\n'.encode())
-        last = rows[-1].index
+            lines.write(f'{{"unit":{row.unit_index},"attempt":{row.attempt},"args":{row.arguments}}}\n'.encode())
+        last = rows[-1].unit_index

@@ -87,7 +87,7 @@ batches = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
-    Column("index", Integer, nullable=False),
+    Column("batch_index", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("unit_count", Integer, nullable=False),
     Column("parallel", Integer, nullable=False),
@@ -100,7 +100,7 @@ batches = Table(
     Column("absent_since", Float),
     Column("started_at", Float),
     Column("ended_at", Float),
-    UniqueConstraint("job_id", "index"),
+    UniqueConstraint("job_id", "batch_index"),
     Index("ix_batches_state", "state"),
 )
 
@@ -108,7 +108,7 @@ units = Table(
     "units",
     metadata,
     Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("unit_index", Integer, primary_key=True, autoincrement=False),
     Column("arguments", Text, nullable=False),
     # From here on a row shows the unit's latest attempt.
     Column("attempt", Integer, nullable=False, server_default="1"),
@@ -125,7 +125,7 @@ units = Table(
     Column("log_slot", Integer),
     Column("log_from", BigInteger),
     Column("log_to", BigInteger),
-    Index("ix_units_job_id_state", "job_id", "state", "index"),
+    Index("ix_units_job_id_state", "job_id", "state", "unit_index"),
 )
 
 events = Table(

@@ -8,6 +8,7 @@ from enum import Enum
 import msgspec
 
 from shared.contracts.jobs import Reason
+from shared.pipes import Evidence
 
 
 class Verdict(Enum):
@@ -21,28 +22,15 @@ class Verdict(Enum):
     REVOKED = "the claim is the service's: no launch will ever run it"
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a batch's folder.
-
-    `claimed_by` is the native id of the launch that holds the claim; `alive` are the native ids of the launches that
-    hold their lock; `end` is the word of the end record.
-    """
-
-    claimed_by: str | None = None
-    revoked: bool = False
-    alive: frozenset[str] = frozenset()
-    end: str | None = None
-
-
 def judge_local(evidence: Evidence) -> Verdict:
     """The verdict on a batch of a local resource, where a free lock proves that a runner is dead."""
     if evidence.end is not None:
-        return Verdict.COMPLETE if evidence.end == "complete" else Verdict.INTERRUPTED
-    if evidence.revoked:
+        return Verdict.COMPLETE if evidence.end.how == "complete" else Verdict.INTERRUPTED
+    if evidence.claim is None:
+        return Verdict.GO_ON if any(launch.alive for launch in evidence.launches) else Verdict.NEVER_CLAIMED
+    if evidence.claim.kind == "revoked":
         return Verdict.REVOKED
-    if evidence.claimed_by is not None:
-        return Verdict.GO_ON if evidence.claimed_by in evidence.alive else Verdict.RUNNER_DIED
-    return Verdict.GO_ON if evidence.alive else Verdict.NEVER_CLAIMED
+    return Verdict.GO_ON if evidence.claim_alive else Verdict.RUNNER_DIED
 
 
 _CANCELLED = Reason(code="cancelled", text="cancelled before it had ended")

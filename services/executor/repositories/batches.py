@@ -15,7 +15,7 @@ async def batches_of(
     connection: AsyncConnection, job_id: str, states: Collection[str] | None = None
 ) -> list[Row[Any]]:
     """A job's batches in order, of all states or of the given ones."""
-    query = select(batches).where(batches.c.job_id == job_id).order_by(batches.c.index)
+    query = select(batches).where(batches.c.job_id == job_id).order_by(batches.c.batch_index)
     if states is not None:
         query = query.where(batches.c.state.in_(states))
     return list((await connection.execute(query)).all())
@@ -47,7 +47,7 @@ async def watched(connection: AsyncConnection) -> list[tuple[str, str, WatchedBa
             WatchedBatch(
                 batch_id=row.id,
                 job_id=row.job_id,
-                folder=f"{row.folder}/batches/{row.index:05d}",
+                folder=f"{row.folder}/batches/{row.batch_index:05d}",
                 native_id=row.native_id,
                 state=row.state,
                 events_offset=row.events_offset,

@@ -17,12 +17,12 @@ _UNFINISHED = ("waiting", "running")
 
 _store_start = (
     update(units)
-    .where(units.c.job_id == bindparam("b_job"), units.c.index == bindparam("b_index"))
+    .where(units.c.job_id == bindparam("b_job"), units.c.unit_index == bindparam("b_index"))
     .values(state="running", started_at=bindparam("b_at"), log_slot=bindparam("b_slot"), log_from=bindparam("b_from"))
 )
 _store_result = (
     update(units)
-    .where(units.c.job_id == bindparam("b_job"), units.c.index == bindparam("b_index"))
+    .where(units.c.job_id == bindparam("b_job"), units.c.unit_index == bindparam("b_index"))
     .values(
         {
             name: bindparam(f"b_{name}")
@@ -65,12 +65,12 @@ async def apply_records(
     touched = [r.unit for r in results] + [s.unit for s in starts if s.unit is not None]
     if not touched:
         return
-    query = select(units.c.index, units.c.state, units.c.attempt).where(
+    query = select(units.c.unit_index, units.c.state, units.c.attempt).where(
         units.c.job_id == job_id,
         units.c.batch_index == batch_index,
-        units.c.index.between(min(touched), max(touched)),
+        units.c.unit_index.between(min(touched), max(touched)),
     )
-    now = {row.index: _UnitNow(row.state, row.attempt) for row in await connection.execute(query)}
+    now = {row.unit_index: _UnitNow(row.state, row.attempt) for row in await connection.execute(query)}
     finished = {r.unit for r in results if r.outcome != "interrupted"}
     started_rows = []
     for start in starts:
@@ -137,10 +137,10 @@ async def end_unfinished(
 ) -> None:
     """Give every unit of a batch that has no outcome the one for those that had `started` or were still `waiting`."""
     of_batch = (units.c.job_id == job_id, units.c.batch_index == batch_index)
-    query = select(units.c.index, units.c.state).where(*of_batch, units.c.state.in_(_UNFINISHED))
-    for row in (await connection.execute(query.order_by(units.c.index))).all():
+    query = select(units.c.unit_index, units.c.state).where(*of_batch, units.c.state.in_(_UNFINISHED))
+    for row in (await connection.execute(query.order_by(units.c.unit_index))).all():
         state, reason = started if row.state == "running" else waiting
-        moves.move(row.index, row.state, state, reason)
+        moves.move(row.unit_index, row.state, state, reason)
     for old, (state, reason) in (("running", started), ("waiting", waiting)):
         values: dict[str, Any] = {"state": state, "reason": encode(reason)}
         if old == "running":
