@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 metadata = MetaData(
@@ -139,7 +140,12 @@ events = Table(
     Column("type", String(16), nullable=False),
     Column("data", Text, nullable=False),
     Column("at", Float, nullable=False),
-    Index("ix_events_unpositioned", "job_id", postgresql_where="position IS NULL", sqlite_where="position IS NULL"),
+    Index(
+        "ix_events_unpositioned",
+        "job_id",
+        postgresql_where=text("position IS NULL"),
+        sqlite_where=text("position IS NULL"),
+    ),
 )
 
 stream = Table(
