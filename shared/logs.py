@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from shared import request_ids
+from shared.request_ids import current_request_id
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # These say a line per request, statement or poll; what they know is in our own lines.
@@ -80,7 +80,7 @@ Event = MutableMapping[str, Any]
 def _context(service: str) -> structlog.typing.Processor:
     def add(_logger: object, _method: str, event: Event) -> Event:
         event["service"] = service
-        if (request_id := request_ids.CURRENT.get()) is not None:
+        if (request_id := current_request_id.get()) is not None:
             event.setdefault("request_id", request_id)
         return event
 
