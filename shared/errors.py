@@ -4,6 +4,8 @@ StokerError
 ├── Invalid       the request can never succeed as it is: do not repeat it
 ├── NotFound      what was named is not there (or not visible to the caller)
 ├── Conflict      it contradicts the present state
+├── Unauthorized  the access key is missing, unknown or expired
+├── Forbidden     the access key is known, and may not do this
 └── Unavailable   something did not answer: it may be repeated, and may have taken effect
 """
 
@@ -40,6 +42,14 @@ class Conflict(StokerError):  # noqa: N818
         super().__init__(message)
         self.slug = slug
         self.errors = list(errors)
+
+
+class Unauthorized(StokerError):  # noqa: N818
+    """The access key is missing, unknown or expired."""
+
+
+class Forbidden(StokerError):  # noqa: N818
+    """The access key is known, and may not do this."""
 
 
 class Unavailable(StokerError):  # noqa: N818

@@ -1,0 +1,169 @@
+"""The executor: jobs, their units, logs and results, and the stream of events."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from urllib.parse import quote
+
+import msgspec
+
+from shared.clients.base import ServiceClient
+from shared.clients.event_stream import follow_events
+from shared.clients.lines import lines
+from shared.clients.log_stream import follow_log
+from shared.contracts.checks import CheckReport, CheckRequest
+from shared.contracts.events import JobEvent
+from shared.contracts.jobs import Batch, Job, JobSubmit, Plan, Unit, UnitResult
+from shared.contracts.pages import Page
+from shared.contracts.usage import Usage
+from shared.contracts.watches import WatchList
+from shared.errors import Unavailable
+
+_SUBMIT_TIMEOUT_SECONDS = 120.0  # a million units are a large body, and are stored before the answer
+_CHECK_TIMEOUT_SECONDS = 120.0
+_STREAM_SILENCE_SECONDS = 60.0
+
+
+class ExecutorClient(ServiceClient):
+    """Calls of the executor. Errors: Invalid, NotFound, Conflict, Unauthorized, Forbidden, Unavailable."""
+
+    service = "executor"
+
+    async def submit(self, job: JobSubmit, *, idempotency_key: str | None = None) -> Job:
+        """Submit a job. It is stored when this returns.
+
+        Every call carries an idempotency key (a random one by default), so that repeating it after a lost answer
+        never makes a second job. Conflict `submissions-prevented`: the resource takes no new jobs.
+        """
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
+        return await self._ask(
+            "POST",
+            "/v1/jobs",
+            Job,
+            body=job,
+            headers=headers,
+            repeatable=True,
+            timeout_seconds=_SUBMIT_TIMEOUT_SECONDS,
+        )
+
+    async def plan(self, job: JobSubmit) -> Plan:
+        """What `submit` would do, without doing it."""
+        return await self._ask(
+            "POST", "/v1/jobs/plan", Plan, body=job, repeatable=True, timeout_seconds=_SUBMIT_TIMEOUT_SECONDS
+        )
+
+    async def jobs(
+        self,
+        *,
+        state: str | None = None,
+        profile_id: str | None = None,
+        resource_id: str | None = None,
+        name: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Page[Job]:
+        """One page of jobs, the newest first."""
+        query = {
+            "state": state,
+            "profile_id": profile_id,
+            "resource_id": resource_id,
+            "name": name,
+            "created_after": created_after.isoformat() if created_after else None,
+            "created_before": created_before.isoformat() if created_before else None,
+            "cursor": cursor,
+            "limit": limit,
+        }
+        return await self._get("/v1/jobs", Page[Job], query)
+
+    async def job(self, job_id: str) -> Job:
+        """One job."""
+        return await self._get(_path(job_id), Job)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask for a job's end; repeating is fine while it ends. Conflict: it has ended already."""
+        return await self._ask("POST", _path(job_id, "cancel"), Job)
+
+    async def delete_job(self, job_id: str) -> None:
+        """Remove a job that has ended, with its folder. Conflict: it has not ended."""
+        await self._call("DELETE", _path(job_id))
+
+    def batches(self, job_id: str) -> AsyncIterator[Batch]:
+        """All batches of a job, in order."""
+        return self._every(_path(job_id, "batches"), Batch)
+
+    def units(self, job_id: str, *, state: str | None = None, page_size: int | None = None) -> AsyncIterator[Unit]:
+        """All units of a job in order, or those in one state."""
+        return self._every(_path(job_id, "units"), Unit, {"state": state, "limit": page_size})
+
+    async def unit(self, job_id: str, index: int) -> Unit:
+        """One unit."""
+        return await self._get(_path(job_id, f"units/{index}"), Unit)
+
+    def unit_log(
+        self,
+        job_id: str,
+        index: int,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+        follow: bool = False,
+        on_outage: Callable[[Unavailable], None] | None = None,
+    ) -> AsyncIterator[bytes]:
+        """A unit's log from `offset` (bytes); with `follow`, until the unit ends, through outages (see `events`)."""
+        path = _path(job_id, f"units/{index}/log")
+        return follow_log(self._stream, path, offset=offset, limit=limit, follow=follow, on_outage=on_outage)
+
+    async def log(self, job_id: str, *, follow: bool = False) -> AsyncIterator[bytes]:
+        """The whole job's log: one part per source, each under a header line."""
+        silence = None if follow else _STREAM_SILENCE_SECONDS
+        async with self._stream(_path(job_id, "log"), query={"follow": follow}, silence_seconds=silence) as answer:
+            async for chunk in answer.aiter_bytes():
+                yield chunk
+
+    async def results(self, job_id: str) -> AsyncIterator[UnitResult]:
+        """The results of all units, in order."""
+        decoder = msgspec.json.Decoder(UnitResult)
+        async with self._stream(_path(job_id, "results"), silence_seconds=_STREAM_SILENCE_SECONDS) as answer:
+            async for line in lines(answer.aiter_bytes()):
+                if line:
+                    yield decoder.decode(line)
+
+    async def archive(self, job_id: str) -> AsyncIterator[bytes]:
+        """A zip of the job's folder, piece by piece."""
+        async with self._stream(_path(job_id, "archive"), silence_seconds=_STREAM_SILENCE_SECONDS) as answer:
+            async for chunk in answer.aiter_bytes():
+                yield chunk
+
+    def events(
+        self,
+        job_id: str | None = None,
+        *,
+        after: int = 0,
+        on_outage: Callable[[Unavailable], None] | None = None,
+    ) -> AsyncIterator[JobEvent]:
+        """Events of one job, or of all that the caller may see, after the given position; for ever.
+
+        None is missed and none comes twice: after a lost connection it goes on where it was, by itself, with
+        growing pauses. `on_outage` is told of each failure; what it raises ends the stream. Refusals (NotFound, …)
+        are raised.
+        """
+        return follow_events(self._stream, job_id=job_id, after=after, on_outage=on_outage)
+
+    async def watch_list(self) -> WatchList:
+        """What the poller is to watch (services)."""
+        return await self._get("/v1/watch-list", WatchList)
+
+    async def check(self, profile_id: str, *, test_job: bool = False) -> CheckReport:
+        """Is this profile usable? `test_job` also runs a real unit."""
+        body = CheckRequest(profile_id=profile_id, test_job=test_job)
+        return await self._ask("POST", "/v1/checks", CheckReport, body=body, timeout_seconds=_CHECK_TIMEOUT_SECONDS)
+
+    async def usage(self) -> Usage:
+        """Disk use per resource."""
+        return await self._get("/v1/usage", Usage)
+
+
+def _path(job_id: str, below: str = "") -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}" + (f"/{below}" if below else "")

@@ -1,0 +1,20 @@
+"""The poller: what it watches, and how each resource is doing."""
+
+import msgspec
+
+from shared.clients.base import ServiceClient
+from shared.contracts.watches import ResourceHealth
+
+
+class PollerClient(ServiceClient):
+    """Calls of the poller. Errors: Unauthorized, Forbidden, Unavailable."""
+
+    service = "poller"
+
+    async def watches(self) -> msgspec.Raw:
+        """What is watched and since when, as JSON (services and administrators)."""
+        return await self._get("/v1/watches", msgspec.Raw)
+
+    async def resources_health(self) -> list[ResourceHealth]:
+        """How each profile's connection is doing (services and administrators)."""
+        return await self._get("/v1/resources-health", list[ResourceHealth])
