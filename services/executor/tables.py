@@ -28,6 +28,7 @@ metadata = MetaData(
 )
 
 Id = String(26)
+_UNMEASURED = text("ended_at IS NOT NULL AND disk_bytes IS NULL")
 
 jobs = Table(
     "jobs",
@@ -73,6 +74,9 @@ jobs = Table(
     Index("ix_jobs_state", "state"),
     Index("ix_jobs_owner_id", "owner", "id"),
     Index("ix_jobs_profile_id", "profile_id"),
+    Index("ix_jobs_ended_at", "ended_at"),
+    # Ended jobs whose disk use has not been measured yet: few among many.
+    Index("ix_jobs_unmeasured", "ended_at", postgresql_where=_UNMEASURED, sqlite_where=_UNMEASURED),
 )
 
 job_files = Table(

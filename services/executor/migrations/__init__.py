@@ -1,0 +1,1 @@
+"""The executor's database schema, revision by revision (Alembic)."""

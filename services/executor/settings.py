@@ -1,0 +1,34 @@
+"""What the executor reads from its environment."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from shared.secrets import Secret
+from shared.settings import DatabaseUrl, HttpUrl, RedisUrl, ServiceSettings
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """As much as is needed to migrate the database."""
+
+    database_url: Annotated[DatabaseUrl, Meta(description="the executor's own database")]
+
+
+class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
+    """All settings of the executor."""
+
+    listen_port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 picks a free one")] = 8702
+    database_url: Annotated[DatabaseUrl, Meta(description="the executor's own database")]
+    redis_url: Annotated[RedisUrl, Meta(description="the bus between executor and poller")]
+    registry_url: Annotated[HttpUrl, Meta(description="address of the registry")] = HttpUrl("http://127.0.0.1:8701")
+    service_key: Annotated[Secret, Meta(description="access key with role service, for calls to the registry")]
+    retention_days: Annotated[
+        float,
+        Meta(ge=0, description="days after its end when a job's folder and rows are removed; 0 keeps them for ever"),
+    ] = 30.0
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="largest request body that is accepted")] = 64 * 1024**2
+    output_limit_bytes: Annotated[int, Meta(ge=1, description="largest out file of a unit")] = 1024**2
+    kill_grace_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="time between asking a unit's processes to end and killing them")
+    ] = 2.0
