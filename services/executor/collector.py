@@ -7,7 +7,6 @@ stored in one transaction with the offset up to which it was read, so nothing is
 import time
 from typing import Any
 
-import structlog
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,9 +20,10 @@ from services.executor.states import FINAL_BATCH_STATES
 from services.executor.verdicts import Ending, Verdict, ending, judge_local
 from shared.database import Database
 from shared.failpoints import failpoint
+from shared.logs import get_logger
 from shared.pipes import JOBS, AgentConnection, AgentPool, Evidence, Place
 
-log = structlog.get_logger(__name__)
+log = get_logger()
 
 _STRETCH_BYTES = 4 * 1024 * 1024
 _LAUNCHED = ("launching", "queued", "running")
@@ -128,7 +128,7 @@ class Collector:
         await apply_records(connection, job_id, batch.batch_index, starts, list(results), moves)
         await settle(connection, job, moves)
         if events.unreadable or results.unreadable:
-            log.warning("records_left_out", batch_id=batch.id, count=events.unreadable + results.unreadable)
+            log.warning("records left out", batch_id=batch.id, count=events.unreadable + results.unreadable)
         return True
 
     async def _end(self, job_id: str, batch: Row[Any], verdict: Verdict, last_words: str) -> None:

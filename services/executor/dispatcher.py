@@ -9,8 +9,6 @@ import random
 import time
 from typing import Any
 
-import structlog
-from shared.bus import Bus
 from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,14 +20,16 @@ from services.executor.repositories.units import end_unfinished
 from services.executor.staging import StagingLimits, job_entries
 from services.executor.states import FINAL_JOB_STATES
 from services.executor.tables import jobs
+from shared.bus import Bus
 from shared.contracts.jobs import Reason
 from shared.contracts.watches import WATCHES_CHANNEL
 from shared.database import Database
 from shared.errors import Invalid, StokerError, Unavailable
 from shared.failpoints import failpoint
+from shared.logs import get_logger
 from shared.pipes import JOBS, AgentConnection, AgentPool, Place, Refused, Revocation
 
-log = structlog.get_logger(__name__)
+log = get_logger()
 
 _LAUNCHED = ("launching", "queued", "running")
 _PASSING = frozenset({"ENOSPC", "EDQUOT", "EIO", "ESTALE"})
@@ -186,7 +186,7 @@ class Dispatcher:
             await self._revoke(agent, job, refused, ("failed", reason))
         except Invalid as error:
             # What keeps the service from writing a claim there keeps every launch from it, too.
-            log.warning("claim_not_writable", job_id=job.id, reason=error.message)
+            log.warning("claim not writable", job_id=job.id, reason=error.message)
             await self._fail(job.id, _LAUNCHED, reason)
 
     async def _fail(self, job_id: str, states: tuple[str, ...], reason: Reason) -> None:
@@ -201,7 +201,7 @@ class Dispatcher:
     async def _rest(self, job: Row[Any], message: str, seconds: float | None) -> None:
         ceiling = min(self._longest_pause_seconds, 0.5 * 2 ** min(job.tries, 16))
         pause = max(seconds or 0.0, random.uniform(ceiling / 2, ceiling))  # noqa: S311 - jitter
-        log.warning("job_waits", job_id=job.id, reason=message, seconds=round(pause, 2))
+        log.warning("job waits", job_id=job.id, reason=message, seconds=round(pause, 2))
         async with self._database.write() as connection:
             await leases.postpone(connection, job.id, pause, message)
             await leases.release(connection, job.id, self._holder)
@@ -210,7 +210,7 @@ class Dispatcher:
         """The resource said no for good. Before the intent to launch is written, the rows alone decide."""
         async with self._database.read() as connection:
             left = {_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
-        log.warning("job_refused", job_id=job.id, reason=error.message)
+        log.warning("job refused", job_id=job.id, reason=error.message)
         if not left:
             await self._fail(job.id, ("planned",), Reason(code="staging_failed", text=error.message))
             return
@@ -225,7 +225,7 @@ class Dispatcher:
         try:
             await self._bus.publish(WATCHES_CHANNEL, b"")
         except Unavailable as error:
-            log.info("hint_not_sent", reason=error.message)
+            log.info("hint not sent", reason=error.message)
 
 
 def _place(job: Row[Any]) -> Place:

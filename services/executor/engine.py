@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-import structlog
-from shared.bus import RECONNECTED, Bus
 
 from services.executor.collector import Collector
 from services.executor.dispatcher import Dispatcher
+from shared.bus import RECONNECTED, Bus
 from shared.contracts.watches import OBSERVATIONS_CHANNEL, Observations
 from shared.errors import StokerError
+from shared.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger()
 
 _AT_ONCE = 8
 _LOOK_FOR_WORK_SECONDS = 2.0
@@ -65,7 +65,7 @@ class Engine:
                         self._driving.add(job_id)
                         self._start(self._drive(job_id))
             except Exception:
-                log.exception("work_not_found_out")
+                log.exception("work not found out")
             try:
                 async with asyncio.timeout(_LOOK_FOR_WORK_SECONDS):
                     await self._woken.wait()
@@ -76,7 +76,7 @@ class Engine:
         try:
             await self._dispatcher.drive(job_id)
         except Exception:
-            log.exception("job_not_driven", job_id=job_id)
+            log.exception("job not driven", job_id=job_id)
         finally:
             self._driving.discard(job_id)
 
@@ -90,7 +90,7 @@ class Engine:
                 try:
                     seen = decoder.decode(payload)
                 except msgspec.DecodeError:
-                    log.warning("message_not_understood", channel=channel)
+                    log.warning("message not understood", channel=channel)
                     continue
                 for observation in seen.observations:
                     self._notice(observation.batch_id)
@@ -110,8 +110,8 @@ class Engine:
                     await self._collector.collect(batch_id)
         except StokerError as error:
             # Seen again and said again as long as the watch list does not show it.
-            log.info("batch_not_collected", batch_id=batch_id, reason=error.message)
+            log.info("batch not collected", batch_id=batch_id, reason=error.message)
         except Exception:
-            log.exception("batch_not_collected", batch_id=batch_id)
+            log.exception("batch not collected", batch_id=batch_id)
         finally:
             del self._collecting[batch_id]

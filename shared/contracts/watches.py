@@ -25,6 +25,8 @@ class WatchedProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     profile_id: str
     resource_id: str
+    jobs_root: str
+    """The folder that the batches' folders are relative to: as it was when their jobs were accepted."""
     poll_interval_seconds: float
     batches: list[WatchedBatch]
 

@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.states import FINAL_BATCH_STATES
 from services.executor.tables import batches, jobs
-from shared.contracts.watches import WatchedBatch
 
 
 async def batches_of(
@@ -32,27 +31,12 @@ async def move_batch(connection: AsyncConnection, batch_id: str, before: Collect
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def watched(connection: AsyncConnection) -> list[tuple[str, str, WatchedBatch]]:
-    """(profile id, resource id, batch) of every batch that was launched and has not ended."""
+async def launched_batches(connection: AsyncConnection) -> list[Row[Any]]:
+    """Every batch that was launched and has not ended, with its job's profile, resource, folder and snapshot."""
     query = (
-        select(batches, jobs.c.profile_id, jobs.c.resource_id, jobs.c.folder)
+        select(batches, jobs.c.profile_id, jobs.c.resource_id, jobs.c.folder, jobs.c.snapshot)
         .join(jobs, jobs.c.id == batches.c.job_id)
         .where(batches.c.state.not_in({*FINAL_BATCH_STATES, "planned"}), batches.c.native_id.is_not(None))
-        .order_by(jobs.c.profile_id, batches.c.id)
+        .order_by(batches.c.id)
     )
-    return [
-        (
-            row.profile_id,
-            row.resource_id,
-            WatchedBatch(
-                batch_id=row.id,
-                job_id=row.job_id,
-                folder=f"{row.folder}/batches/{row.batch_index:05d}",
-                native_id=row.native_id,
-                state=row.state,
-                events_offset=row.events_offset,
-                results_offset=row.results_offset,
-            ),
-        )
-        for row in await connection.execute(query)
-    ]
+    return list((await connection.execute(query)).all())

@@ -1,0 +1,62 @@
+"""What the poller is asked to watch: every batch that was launched and has not ended, with what is known of it."""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import Row
+
+from services.executor.repositories.batches import launched_batches
+from shared.contracts.holds import Connection
+from shared.contracts.watches import WatchedBatch, WatchedProfile, WatchList
+from shared.database import Database
+from shared.pipes import JOBS, roots_of
+
+_DEFAULT_POLL_INTERVAL_SECONDS = 5.0
+
+
+class _Place(msgspec.Struct, frozen=True):
+    jobs_root: str
+    poll_interval_seconds: float
+
+
+async def watch_list(database: Database) -> WatchList:
+    """The batches to watch, one entry for each profile and root folder."""
+    async with database.read() as connection:
+        rows = await launched_batches(connection)
+    grouped: dict[tuple[str, str], WatchedProfile] = {}
+    for row in rows:
+        place = _place(row.snapshot)
+        profile = grouped.setdefault(
+            (row.profile_id, place.jobs_root),
+            WatchedProfile(
+                profile_id=row.profile_id,
+                resource_id=row.resource_id,
+                jobs_root=place.jobs_root,
+                poll_interval_seconds=place.poll_interval_seconds,
+                batches=[],
+            ),
+        )
+        profile.batches.append(_watched(row))
+    return WatchList(profiles=list(grouped.values()))
+
+
+@lru_cache(maxsize=1024)
+def _place(snapshot: str) -> _Place:
+    connection = msgspec.json.decode(snapshot, type=Connection)
+    interval = connection.resource.spec.jobs_poll_interval
+    seconds = _DEFAULT_POLL_INTERVAL_SECONDS if interval is UNSET else float(interval)
+    return _Place(roots_of(connection)[JOBS], seconds)
+
+
+def _watched(row: Row[Any]) -> WatchedBatch:
+    return WatchedBatch(
+        batch_id=row.id,
+        job_id=row.job_id,
+        folder=f"{row.folder}/batches/{row.batch_index:05d}",
+        native_id=row.native_id,
+        state=row.state,
+        events_offset=row.events_offset,
+        results_offset=row.results_offset,
+    )
