@@ -54,12 +54,12 @@ def provide_caller(scope: Scope) -> Caller:
     return caller
 
 
-def admins_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def admins_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: refuse (403) who is not an administrator."""
     _require(connection, {"admin"})
 
 
-def services_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def services_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: refuse (403) who is neither one of our services nor an administrator."""
     _require(connection, {"admin", "service"})
 

@@ -67,7 +67,7 @@ class Gate:
             if scope["path"] in OPEN_PATHS:
                 await self._app(scope, receive, answer)
             elif (caller := await self._authenticated(scope, headers["authorization"], answer)) is not None:
-                scope["state"][STATE_KEY] = caller
+                scope["state"][STATE_KEY] = scope["user"] = caller
                 await self._app(scope, receive, answer)
         finally:
             self._record(scope, status, time.perf_counter() - started, caller)

@@ -124,5 +124,6 @@ def _described(  # noqa: PLR0911 - a table reads best as one
 def _parameter_errors(error: ValidationException) -> Iterable[FieldError]:
     for item in error.extra if isinstance(error.extra, list) else []:
         if isinstance(item, dict):
-            path = f"{item.get('source', 'query')}.{item.get('key', '')}".rstrip(".")
+            source = item.get("source", "query")
+            path = f"{getattr(source, 'value', source)}.{item.get('key', '')}".rstrip(".")
             yield FieldError(path, str(item.get("message", "")))
