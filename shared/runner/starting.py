@@ -1,0 +1,82 @@
+"""From an attempt to a running command."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from shared.resource_side.durable import write_all
+from shared.resource_side.layout import UNIT_VARIABLE
+from shared.runner import reasons
+from shared.runner.batch import Attempt, Batch
+from shared.runner.environment import base_environment
+from shared.runner.placeholders import ArgumentMissing, CommandTemplate
+from shared.runner.records import NotRecorded
+from shared.runner.slots import Running, Slot, remove
+from shared.runner.spawning import Spawner
+
+
+class NotStarted(Exception):  # noqa: N818 - says what it is
+    """The command could not be started; `reason` goes into the result."""
+
+    def __init__(self, reason: dict[str, str]) -> None:
+        super().__init__(reason["text"])
+        self.reason = reason
+
+
+class Starter:
+    """Fills in a unit's command, lays out its files, starts it. `has_output` says whether units may have out files."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._template = CommandTemplate(batch.command)
+        self._spawner = Spawner(base_environment(batch))
+        self._unit_time_seconds = batch.unit_time_seconds
+        self.has_output = self._template.wants_output_file
+
+    def start(self, running: Running) -> None:
+        """Start the command of `running` in its slot; NotStarted, or NotRecorded when the disk is full."""
+        attempt, slot = running.attempt, running.slot
+        try:
+            command = self._template.fill(attempt.unit, attempt.arguments, slot.arguments_file, slot.output_file)
+            self._lay_out(attempt, slot)
+            variables = {
+                UNIT_VARIABLE: str(attempt.unit),
+                "STOKER_ATTEMPT": str(attempt.attempt),
+                "STOKER_SLOT": str(slot.number),
+            }
+            running.pid = self._spawn(command, variables, slot)
+        except ArgumentMissing as error:
+            raise NotStarted(reasons.reason("start_failed", str(error))) from error
+        except ValueError as error:  # a null byte, or half a surrogate pair
+            text = f"the command cannot be expressed as program arguments: {error}"
+            raise NotStarted(reasons.reason("start_failed", text)) from error
+        if self._unit_time_seconds is not None:
+            running.act_at = time.monotonic() + self._unit_time_seconds
+
+    def clear(self, slot: Slot) -> None:
+        """Delete the temporary files of the unit that ran there."""
+        if self._template.wants_arguments_file:
+            remove(slot.arguments_file)
+        if self.has_output:
+            remove(slot.output_file)
+
+    def _spawn(self, command: list[str], variables: dict[str, str], slot: Slot) -> int:
+        try:
+            return self._spawner.start(command, variables, slot.log)
+        except OSError as error:
+            raise NotStarted(reasons.not_started(error.filename or command[0], error)) from error
+
+    def _lay_out(self, attempt: Attempt, slot: Slot) -> None:
+        self.clear(slot)
+        if not self._template.wants_arguments_file:
+            return
+        data = json.dumps(attempt.arguments, ensure_ascii=False).encode()
+        try:
+            descriptor = os.open(slot.arguments_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise NotRecorded(f"{error.strerror}: {slot.arguments_file}") from error
