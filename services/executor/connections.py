@@ -3,8 +3,8 @@
 import time
 
 import msgspec
-from shared.clients.registry import RegistryClient
 
+from shared.clients.registry import RegistryClient
 from shared.contracts.holds import Connection
 from shared.errors import Unavailable
 
@@ -22,6 +22,10 @@ class Connections:
         known = self._known.get(profile_id)
         if known and time.monotonic() - known[0] < self._fresh_seconds:
             return known[1]
+        return await self.latest(profile_id)
+
+    async def latest(self, profile_id: str) -> Connection:
+        """The registry's word of this moment: what a new job is accepted by. Raises NotFound, Unavailable."""
         connection = await self._registry.connection(profile_id)
         self._known[profile_id] = (time.monotonic(), connection)
         return connection

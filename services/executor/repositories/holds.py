@@ -1,7 +1,7 @@
 """Which profiles this executor holds in the registry, and under which token."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Row, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,6 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.executor.tables import jobs, profile_holds
 
 HELD, RELEASING = "held", "releasing"
+
+
+class HoldRow(Protocol):
+    """One row."""
+
+    profile_id: str
+    token: str
+    state: str
 
 
 async def is_held(connection: AsyncConnection, profile_id: str, *, keep: bool = False) -> bool:
@@ -62,9 +70,9 @@ async def start_releasing(connection: AsyncConnection, profile_id: str) -> bool:
     return True
 
 
-async def all_holds(connection: AsyncConnection) -> Sequence[Row[Any]]:
+async def all_holds(connection: AsyncConnection) -> list[Row[Any]]:
     """Every row."""
-    return (await connection.execute(select(profile_holds))).all()
+    return list((await connection.execute(select(profile_holds))).all())
 
 
 async def forget(connection: AsyncConnection, profile_id: str, token: str) -> None:

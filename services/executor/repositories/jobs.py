@@ -161,7 +161,7 @@ async def copy_units_and_files(
 
 async def find_by_idempotency_key(connection: AsyncConnection, key_id: str, idempotency_key: str) -> Row[Any] | None:
     """The job that this access key made under this idempotency key."""
-    query = select(*SHOWN, jobs.c.body_sha256).where(
+    query: Select[*tuple[Any, ...]] = select(*SHOWN, jobs.c.body_sha256).where(
         jobs.c.key_id == key_id, jobs.c.idempotency_key == idempotency_key
     )
     return (await connection.execute(query)).one_or_none()
@@ -169,13 +169,20 @@ async def find_by_idempotency_key(connection: AsyncConnection, key_id: str, idem
 
 async def find_job(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
     """One job as callers see it."""
-    return (await connection.execute(select(*SHOWN).where(jobs.c.id == job_id))).one_or_none()
+    query: Select[*tuple[Any, ...]] = select(*SHOWN).where(jobs.c.id == job_id)
+    return (await connection.execute(query)).one_or_none()
+
+
+async def find_owner(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
+    """Whose job it is: all that is needed to let somebody see its parts."""
+    query: Select[*tuple[Any, ...]] = select(jobs.c.owner).where(jobs.c.id == job_id)
+    return (await connection.execute(query)).one_or_none()
 
 
 async def find_job_source(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
     """What a job was made of: `spec`, `snapshot` and who it belongs to."""
     columns = (jobs.c.id, jobs.c.owner, jobs.c.profile_id, jobs.c.folder, jobs.c.state, jobs.c.unit_count)
-    query = select(*columns, jobs.c.spec, jobs.c.snapshot).where(jobs.c.id == job_id)
+    query: Select[*tuple[Any, ...]] = select(*columns, jobs.c.spec, jobs.c.snapshot).where(jobs.c.id == job_id)
     return (await connection.execute(query)).one_or_none()
 
 
@@ -193,9 +200,9 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_jobs(
     connection: AsyncConnection, wanted: JobFilter, *, before_id: str | None, limit: int
-) -> Sequence[Row[Any]]:
+) -> list[Row[Any]]:
     """Jobs with ids before `before_id` (None: from the newest), the newest first."""
-    query: Select[Any] = select(*SHOWN).order_by(jobs.c.id.desc()).limit(limit)
+    query: Select[*tuple[Any, ...]] = select(*SHOWN).order_by(jobs.c.id.desc()).limit(limit)
     for name in ("owner", "state", "profile_id", "resource_id", "name"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(jobs.c[name] == value)
@@ -205,7 +212,7 @@ async def list_jobs(
         query = query.where(jobs.c.created_at < wanted.created_before)
     if before_id is not None:
         query = query.where(jobs.c.id < before_id)
-    return (await connection.execute(query)).all()
+    return list((await connection.execute(query)).all())
 
 
 async def request_cancel(connection: AsyncConnection, job_id: str, by: str, at: float) -> None:

@@ -1,0 +1,61 @@
+"""Cancelling: what was not launched ends in the transaction that stores the wish; the dispatcher does the rest."""
+
+import time
+from collections.abc import Callable
+
+from services.executor.admission import may_see, no_such_job
+from services.executor.repositories.batches import batches_of, move_batch
+from services.executor.repositories.jobs import find_job, request_cancel
+from services.executor.repositories.progress import Moves, encode, lock_job, settle
+from services.executor.repositories.units import end_unfinished
+from services.executor.states import FINAL_JOB_STATES
+from services.executor.views import show_job
+from shared.contracts.jobs import Job, Reason
+from shared.contracts.keys import Caller
+from shared.database import Database
+from shared.errors import Conflict, Forbidden
+from shared.failpoints import failpoint
+
+_NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
+
+
+class Cancellation:
+    """Takes the wish to cancel a job."""
+
+    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
+        self._database = database
+        self._wake = wake
+
+    async def cancel(self, caller: Caller, job_id: str) -> Job:
+        """The job, which is being cancelled from now on or was already.
+
+        Raises NotFound, Conflict (it has ended, and how), Unavailable.
+        """
+        if caller.role == "service":
+            raise Forbidden("jobs are cancelled with an admin's or a user's key")
+        async with self._database.write() as connection:
+            job = await lock_job(connection, job_id)
+            if not may_see(caller, job):
+                raise no_such_job(job_id)
+            if job.state in FINAL_JOB_STATES:
+                raise Conflict(f"The job has ended already: it is {job.state}")
+            if job.cancel_requested_at is None:
+                now = time.time()
+                await request_cancel(connection, job_id, caller.owner, now)
+                job = await lock_job(connection, job_id)
+                moves = Moves()
+                # A batch that is still `planned` is launched only after a transaction under the same lock, which
+                # will find it revoked: nothing of it can be on its way.
+                for batch in await batches_of(connection, job_id, ("planned",)):
+                    ended = {"state": "revoked", "ended_at": now, "reason": encode(_NEVER_STARTED)}
+                    await move_batch(connection, batch.id, ("planned",), **ended)
+                    outcome = ("cancelled", _NEVER_STARTED)
+                    await end_unfinished(
+                        connection, job_id, batch.batch_index, started=outcome, waiting=outcome, at=now, moves=moves
+                    )
+                await settle(connection, job, moves)
+            row = await find_job(connection, job_id)
+            assert row is not None  # noqa: S101 - locked by this transaction
+        failpoint("cancellation.stored")
+        self._wake()
+        return show_job(row)
