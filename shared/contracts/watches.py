@@ -4,6 +4,8 @@ The executor's list says what it knows; the poller publishes what differs from t
 shows it. A lost message therefore costs time and nothing else.
 """
 
+from datetime import datetime
+
 import msgspec
 
 
@@ -85,3 +87,48 @@ EVENTS_CHANNEL = "stoker:events"
 """Executor to whoever listens: one `JobEvent` a message, after its commit; the stream of record is `/v1/events`."""
 HEALTH_CHANNEL = "stoker:health"
 """Poller to whoever listens: a `ResourceHealth` whenever reachability changes, and every interval while it is bad."""
+
+
+class BatchWatch(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch as the poller sees it; `differs`: the executor's list does not show all of it yet."""
+
+    batch_id: str
+    job_id: str
+    native_id: str
+    last_moved_at: datetime | None = None
+    events_length: int | None = None
+    results_length: int | None = None
+    ended: bool = False
+    alive: bool | None = None
+    differs: bool = False
+
+
+class ProfileWatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What is watched through one profile. `working` is false while another poller does it, or Redis is away."""
+
+    profile_id: str
+    resource_id: str
+    since: datetime
+    working: bool
+    detail: str = ""
+    poll_interval_seconds: float
+    health: ResourceHealth | None = None
+    batch_count: int
+    batches: list[BatchWatch]
+    """At most MAX_BATCHES_PER_WATCH of them."""
+
+
+class Watches(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/watches` of the poller.
+
+    `list_at` is when the executor last gave its list, `list_error` why it has not since.
+    """
+
+    poller_id: str
+    started_at: datetime
+    list_at: datetime | None = None
+    list_error: str | None = None
+    profiles: list[ProfileWatch]
+
+
+MAX_BATCHES_PER_WATCH = 1000

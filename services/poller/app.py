@@ -1,0 +1,75 @@
+"""Putting the poller together; the only place where its objects are made."""
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from litestar import Litestar
+
+from services.poller.connections import Connections
+from services.poller.controllers import WatchesController
+from services.poller.metrics import PollerMetrics
+from services.poller.settings import PollerSettings
+from services.poller.watcher import Watcher
+from shared.bus import Bus
+from shared.clients.base import ServiceClient
+from shared.clients.executor import ExecutorClient
+from shared.clients.registry import RegistryClient
+from shared.errors import Unavailable
+from shared.pipes import AgentPool
+from shared.web.application import build_application
+from shared.web.remote_keys import RemoteKeyVerifier
+
+
+def create_app(settings: PollerSettings) -> Litestar:
+    """Return the application; it begins to watch when it is started."""
+    key = settings.service_key.reveal()
+    # One attempt each: whoever asks comes again by itself, after pauses of its own.
+    executor = ExecutorClient(settings.executor_url, key, attempts=1)
+    registry = RegistryClient(settings.registry_url, key, attempts=1)
+    bus = Bus(settings.redis_url)
+    agents = AgentPool()
+    metrics = PollerMetrics()
+    watcher = Watcher(
+        poller_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+        executor=executor,
+        connections=Connections(registry, fresh_seconds=settings.connection_seconds),
+        agents=agents,
+        bus=bus,
+        metrics=metrics,
+        watch_list_seconds=settings.watch_list_seconds,
+        lease_seconds=settings.lease_seconds,
+    )
+
+    @asynccontextmanager
+    async def working(_: Litestar) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for close in (executor.aclose, registry.aclose, bus.close, agents.close):
+                stack.push_async_callback(close)
+            await stack.enter_async_context(watcher.running())
+            yield
+
+    return build_application(
+        service="poller",
+        settings=settings,
+        route_handlers=[WatchesController],
+        verifier=RemoteKeyVerifier(
+            registry,
+            seconds=settings.key_cache_seconds,
+            unavailable_seconds=settings.key_cache_unavailable_seconds,
+        ),
+        readiness={"redis": bus.ping, "executor": _answers(executor), "registry": _answers(registry)},
+        lifespan=[working],
+        dependencies={"watcher": watcher},
+        metrics_registry=metrics.registry,
+    )
+
+
+def _answers(client: ServiceClient) -> Callable[[], Awaitable[None]]:
+    async def check() -> None:
+        if not await client.ready():
+            raise Unavailable(f"the {client.service} does not answer, or is not ready")
+
+    return check

@@ -1,0 +1,71 @@
+"""How each profile's connection is doing, and since when."""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from shared.contracts.watches import ResourceHealth
+from shared.logs import get_logger
+
+FORGET_AFTER_SECONDS = 3600.0
+"""How long a profile that is no longer watched is still reported."""
+
+log = get_logger()
+
+
+class HealthBook:
+    """One entry per profile; `clock` is epoch seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._entries: dict[str, ResourceHealth] = {}
+        self._unwatched_since: dict[str, float] = {}
+
+    def of(self, profile_id: str) -> ResourceHealth | None:
+        """Return the entry of one profile."""
+        return self._entries.get(profile_id)
+
+    def all(self) -> list[ResourceHealth]:
+        """Return the entries of what is watched, or was until a while ago."""
+        limit = self._clock() - FORGET_AFTER_SECONDS
+        for profile_id in [name for name, since in self._unwatched_since.items() if since < limit]:
+            del self._unwatched_since[profile_id]
+            self._entries.pop(profile_id, None)
+        return [self._entries[profile_id] for profile_id in sorted(self._entries)]
+
+    def looked(self, profile_id: str, resource_id: str) -> bool:
+        """Note that it answers; say whether that is news."""
+        return self._note(profile_id, resource_id, None)
+
+    def failed(self, profile_id: str, resource_id: str, error: str) -> bool:
+        """Note that it does not answer, and why; say whether that is news."""
+        return self._note(profile_id, resource_id, error)
+
+    def watches(self, profile_id: str, batch_count: int) -> None:
+        """Note how many batches are watched through it."""
+        if batch_count:
+            self._unwatched_since.pop(profile_id, None)
+        else:
+            self._unwatched_since.setdefault(profile_id, self._clock())
+        if (entry := self._entries.get(profile_id)) is not None:
+            self._entries[profile_id] = msgspec.structs.replace(entry, watched_batches=batch_count)
+
+    def _note(self, profile_id: str, resource_id: str, error: str | None) -> bool:
+        now = self._clock()
+        known = self._entries.get(profile_id)
+        reachable = error is None
+        changed = known is None or known.reachable != reachable
+        self._entries[profile_id] = ResourceHealth(
+            profile_id=profile_id,
+            resource_id=resource_id,
+            reachable=reachable,
+            since=now if known is None or changed else known.since,
+            last_look_at=now if reachable else (known.last_look_at if known else None),
+            error=error,
+            watched_batches=known.watched_batches if known else 0,
+        )
+        if changed and (known is not None or not reachable):
+            write = log.info if reachable else log.warning
+            write("resource reachable" if reachable else "resource unreachable", profile_id=profile_id, error=error)
+        return changed

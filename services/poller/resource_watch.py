@@ -1,0 +1,183 @@
+"""Everything that is done for one resource: under its lease, at once when something moves, and every interval.
+
+Evidence that is asked for once per resource and interval (a cluster's queue) belongs into a round, next to what the
+followers of single profiles see; all of it ends in the same sightings.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from services.poller.follower import ProfileFollower
+from services.poller.health import HealthBook
+from services.poller.lease import ResourceLease
+from services.poller.metrics import PollerMetrics
+from services.poller.publisher import Publisher
+from services.poller.racing import cancelled, first_to_end, set_within
+from services.poller.sightings import Sighting, Sightings, differs, observation
+from services.poller.watch_list import WatchListSource
+from shared.contracts.watches import WatchedBatch, WatchedProfile
+from shared.logs import get_logger
+
+MIN_INTERVAL_SECONDS = 0.25
+"""What a poll interval of 0 means: four rounds a second, as often as files are looked at."""
+# What moves within this time goes into one message.
+_GATHER_SECONDS = 0.02
+_AFTER_FAULT_SECONDS = 1.0
+log = get_logger()
+
+
+class ResourceWatch:
+    """Works while the watch list names the resource and the lease is ours; `run` never ends by itself."""
+
+    def __init__(
+        self,
+        *,
+        resource_id: str,
+        lease: ResourceLease,
+        source: WatchListSource,
+        health: HealthBook,
+        publisher: Publisher,
+        metrics: PollerMetrics,
+        new_follower: Callable[[str, Sightings, Callable[[str], None]], ProfileFollower],
+    ) -> None:
+        self.resource_id = resource_id
+        self.lease = lease
+        self.profiles: dict[str, WatchedProfile] = {}
+        self.sightings = Sightings()
+        self._source = source
+        self._health = health
+        self._publisher = publisher
+        self._metrics = metrics
+        self._new_follower = new_follower
+        self._followers: dict[str, ProfileFollower] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._moved: set[str] = set()
+        self._something_moved = asyncio.Event()
+        self._round_wanted = asyncio.Event()
+        self._listed = asyncio.Event()
+        self._list_changed = asyncio.Event()
+        self._unlisted = asyncio.Event()
+
+    @property
+    def interval_seconds(self) -> float:
+        """Seconds between two rounds."""
+        wanted = [profile.poll_interval_seconds for profile in self.profiles.values()]
+        return max(min(wanted, default=MIN_INTERVAL_SECONDS), MIN_INTERVAL_SECONDS)
+
+    @property
+    def working(self) -> bool:
+        """Whether this poller looks after the resource now."""
+        return bool(self.profiles) and self.lease.valid
+
+    def update(self, profiles: Sequence[WatchedProfile]) -> None:
+        """Take over what the watch list says; an empty list lets the resource go."""
+        for gone in self.profiles.keys() - {profile.profile_id for profile in profiles}:
+            self._health.watches(gone, 0)
+        self.profiles = {profile.profile_id: profile for profile in profiles}
+        self.sightings.keep_only(batch for _, batch in self._batches())
+        for profile in profiles:
+            self._health.watches(profile.profile_id, len(profile.batches))
+        self._list_changed.set()
+        (now, no_longer) = (self._listed, self._unlisted) if profiles else (self._unlisted, self._listed)
+        now.set()
+        no_longer.clear()
+
+    def look_now(self) -> None:
+        """Redis is back: see whether the lease is still ours, and say again what the executor may have missed."""
+        self.lease.look_now()
+        self._round_wanted.set()
+
+    def differing(self) -> list[tuple[WatchedBatch, Sighting]]:
+        """Batches of which more is known here than the watch list shows."""
+        return list(self._differing(batch for _, batch in self._batches()))
+
+    async def run(self) -> None:
+        """Work whenever there is something to watch and nobody else does."""
+        while True:
+            try:
+                await self._listed.wait()
+                await first_to_end(self.lease.acquire(), self._until_unlisted())
+                if self.working:
+                    await first_to_end(
+                        self.lease.keep(),
+                        self._until_unlisted(),
+                        self._follow_profiles(),
+                        self._publish_moves(),
+                        self._come_round(),
+                    )
+            except Exception:
+                log.exception("watching a resource failed", resource_id=self.resource_id)
+                await asyncio.sleep(_AFTER_FAULT_SECONDS)
+            finally:
+                await self.lease.release()
+
+    async def _until_unlisted(self) -> None:
+        await self._unlisted.wait()
+
+    async def _follow_profiles(self) -> None:
+        try:
+            while True:
+                self._list_changed.clear()
+                await self._start_and_stop_followers()
+                await self._list_changed.wait()
+        finally:
+            await cancelled(list(self._tasks.values()))
+            self._tasks.clear()
+            self._followers.clear()
+
+    async def _start_and_stop_followers(self) -> None:
+        for gone in self._followers.keys() - self.profiles.keys():
+            del self._followers[gone]
+            await cancelled([self._tasks.pop(gone)])
+        for profile_id, profile in self.profiles.items():
+            if profile_id not in self._followers:
+                follower = self._new_follower(profile_id, self.sightings, self._note_move)
+                self._followers[profile_id] = follower
+                follower.follow(profile.batches)
+                self._tasks[profile_id] = asyncio.create_task(follower.run())
+            else:
+                self._followers[profile_id].follow(profile.batches)
+
+    def _note_move(self, batch_id: str) -> None:
+        self._moved.add(batch_id)
+        self._something_moved.set()
+
+    async def _publish_moves(self) -> None:
+        while True:
+            await self._something_moved.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+            self._something_moved.clear()
+            moved, self._moved = self._moved, set()
+            await self._publish(self._differing(batch for _, batch in self._batches() if batch.batch_id in moved))
+
+    async def _come_round(self) -> None:
+        while True:
+            await set_within(self._round_wanted, self.interval_seconds)
+            self._metrics.rounds.inc()
+            await self._round()
+
+    async def _round(self) -> None:
+        for follower in list(self._followers.values()):
+            await follower.still_looking()
+        if self.differing():
+            # The executor may know it by now: ask, before it is said once more.
+            await self._source.fresh(max_age_seconds=self.interval_seconds / 2)
+            await self._publish(self.differing())
+        for profile_id in list(self.profiles):
+            health = self._health.of(profile_id)
+            if health is not None and not health.reachable:
+                await self._publisher.health(health)
+
+    async def _publish(self, found: Iterable[tuple[WatchedBatch, Sighting]]) -> None:
+        observations = [observation(self.resource_id, batch, seen) for batch, seen in found]
+        if observations and self.lease.valid:
+            await self._publisher.observations(observations)
+
+    def _batches(self) -> Iterable[tuple[str, WatchedBatch]]:
+        return ((name, batch) for name, profile in self.profiles.items() for batch in profile.batches)
+
+    def _differing(self, batches: Iterable[WatchedBatch]) -> Iterable[tuple[WatchedBatch, Sighting]]:
+        for batch in batches:
+            seen = self.sightings.of(batch)
+            if seen is not None and differs(batch, seen):
+                yield batch, seen
