@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.tables import events, jobs, stream
@@ -12,6 +12,11 @@ from shared.contracts.events import FailedUnit, JobEvent
 from shared.contracts.jobs import Counts, Reason
 
 _EVENT = msgspec.json.Decoder(JobEvent)
+_give_position = (
+    update(events)
+    .where(events.c.job_id == bindparam("b_job"), events.c.sequence == bindparam("b_sequence"))
+    .values(position=bindparam("b_position"))
+)
 
 
 async def append_event(
@@ -75,12 +80,13 @@ async def give_positions(connection: AsyncConnection, limit: int = 1000) -> list
         .limit(limit)
     )
     rows = (await connection.execute(query)).all()
-    positioned = []
-    for position, row in enumerate(rows, last + 1):
-        key = (events.c.job_id == row.job_id, events.c.sequence == row.sequence)
-        await connection.execute(update(events).where(*key).values(position=position))
-        positioned.append(msgspec.structs.replace(_EVENT.decode(row.data), position=position))
-    if rows:
+    positioned = [
+        msgspec.structs.replace(_EVENT.decode(row.data), position=position)
+        for position, row in enumerate(rows, last + 1)
+    ]
+    if positioned:
+        places = [{"b_job": e.job_id, "b_sequence": e.sequence, "b_position": e.position} for e in positioned]
+        await connection.execute(_give_position, places)
         await connection.execute(update(stream).where(stream.c.id == 1).values(last_position=last + len(rows)))
     return positioned
 
@@ -96,3 +102,15 @@ async def read_stream(
         query = query.where(events.c.job_id == job_id)
     rows = (await connection.execute(query.order_by(events.c.position).limit(limit))).all()
     return [msgspec.structs.replace(_EVENT.decode(row.data), position=row.position) for row in rows]
+
+
+async def unpositioned(connection: AsyncConnection) -> bool:
+    """Whether there are events without a place in the stream."""
+    query = select(events.c.job_id).where(events.c.position.is_(None)).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+async def last_position(connection: AsyncConnection) -> int:
+    """The newest event's place in the stream, 0 while there is none."""
+    position: int = (await connection.execute(select(stream.c.last_position).where(stream.c.id == 1))).scalar_one()
+    return position
