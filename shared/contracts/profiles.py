@@ -8,7 +8,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from shared.contracts.resources import AbsolutePath, Name, ResourceType
 
-Username = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$", max_length=256)]
+Username = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$", max_length=256, description="a user name", examples=["jdoe"]),
+]
 
 
 class LocalProfileSpec(

@@ -12,9 +12,13 @@ from msgspec import UNSET, Meta, UnsetType
 ResourceType = Literal["local", "slurm_sudo", "slurm_ssh"]
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-AbsolutePath = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
+AbsolutePath = Annotated[
+    str, Meta(pattern=r"^/", max_length=4096, description="an absolute path", examples=["/data/stoker"])
+]
 AtLeastOne = Annotated[int, Meta(ge=1)]
-Memory = int | str
+Memory = Annotated[
+    int | str, Meta(description="megabytes, or a number with M, G or T", examples=[8000, "71M", "3G", "2T"])
+]
 """Megabytes as an integer, or "93", "71M", "3G", "2T" (decimal units). Parsed by `shared.slurm.memory`."""
 
 
@@ -48,8 +52,8 @@ class BatchingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     target_cpus_per_job: AtLeastOne
     max_cpus_per_job: AtLeastOne
-    target_mem_per_job: Annotated[int, Meta(ge=1)] | str
-    max_mem_per_job: Annotated[int, Meta(ge=1)] | str
+    target_mem_per_job: Memory
+    max_mem_per_job: Memory
     target_num_jobs: AtLeastOne
     max_num_jobs: AtLeastOne
 

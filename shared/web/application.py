@@ -41,7 +41,8 @@ def build_application(
 
     Handlers can ask for the dependencies `caller` (Caller), `stopping` (an asyncio.Event, set when the server is told
     to stop: endless answers end then) and those in `dependencies`, whose values are objects, or `Provide` for what is
-    made per request. (Two dependencies cost 60 µs more than one; `request.user` is the caller too.) `readiness` maps a name to a check that raises when the thing does not answer.
+    made per request. Two dependencies cost 60 µs more than one; `request.user` is the caller, too. `readiness` maps a
+    name to a check that raises when the thing does not answer.
     """
     del settings
     metrics = Metrics(metrics_registry)
