@@ -1,0 +1,75 @@
+# make check    style, types and import rules
+# make test     checks, then all tests (as root it installs the Debian packages that are missing)
+# make demo     the whole of Stoker on this machine, with a real job; needs python3 (3.11), python3-venv and make
+# make bench    measurements; JSON in bench/results
+# make lock     requirements/*.txt anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)
+# make clean    what these targets made
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: check lint test demo bench lock clean packages venv venv-dev
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# What the tests start or install; the commands are what is looked for.
+DEBIAN_PACKAGES := postgresql redis-server python3-venv
+
+test: packages check
+	$(BIN)/python -m pytest -n $(WORKERS) --timeout 300 $(PYTEST_ARGUMENTS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- --eval-annotations \
+	    shared/agent shared/runner shared/resource_side
+
+demo: $(VENV)/.embedded
+	$(BIN)/stoker demo
+
+bench: $(VENV)/.dev
+	mkdir -p bench/results
+	for file in bench/*.py; do $(BIN)/python $$file; done
+
+# Stamps: nothing is installed again while the lists are the same. What developers have includes the rest.
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $(VENV)/.embedded $@
+
+$(VENV)/.embedded: requirements/embedded.txt pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/embedded.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is older than 3.11: set PYTHON=/path/of/a/newer/one" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	    { echo "Python's venv module is incomplete: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+packages:
+	@.ci/packages $(DEBIAN_PACKAGES)
+
+# The versions of dev.txt hold for all of them: what is tested is what is shipped.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
+lock: $(BIN)/uv
+	$(COMPILE) --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra embedded --group build -c requirements/dev.txt pyproject.toml -o requirements/embedded.txt
+	for service in registry executor poller; do \
+	    $(COMPILE) --extra $$service -c requirements/dev.txt pyproject.toml -o requirements/$$service.txt; done
+	! grep -nE '^ *--?[a-z]|://|file:| @ ' requirements/*.txt | grep -vE '^[^:]+:[0-9]+: +--hash=sha256:'
+
+$(BIN)/uv: | $(BIN)/python
+	test -x $@ || $(PIP) uv
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist bench/results
+	find . -name __pycache__ -prune -exec rm -rf {} +
