@@ -7,7 +7,7 @@ from importlinter import Contract, ContractCheck, fields, output
 
 
 class OnlyContract(Contract):
-    """Options: `modules` (the packages that are checked) and `may_import` (what they may import besides themselves)."""
+    """Options: `modules` (packages that are checked), `may_import` (what they may import besides themselves)."""
 
     type_name = "only"
 
