@@ -1,17 +1,11 @@
 """Profiles: identities on a resource."""
 
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
-from shared.contracts.resources import AbsolutePath, Name, ResourceType
-
-Username = Annotated[
-    str,
-    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$", max_length=256, description="a user name", examples=["jdoe"]),
-]
+from shared.contracts.resources import AbsolutePath, Name, ResourceType, Username
 
 
 class LocalProfileSpec(

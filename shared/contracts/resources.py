@@ -15,6 +15,10 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 AbsolutePath = Annotated[
     str, Meta(pattern=r"^/", max_length=4096, description="an absolute path", examples=["/data/stoker"])
 ]
+Username = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$", max_length=256, description="a user name", examples=["jdoe"]),
+]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 Memory = Annotated[
     int | str, Meta(description="megabytes, or a number with M, G or T", examples=[8000, "71M", "3G", "2T"])
@@ -97,7 +101,7 @@ class SlurmSudoResourceSpec(_ResourceSpec, tag="slurm_sudo", forbid_unknown_fiel
 
     jobs_runner_config: SlurmRunnerConfig
     jobs_slurm_python_worker: AbsolutePath
-    tasks_user: str | UnsetType = UNSET
+    tasks_user: Username | UnsetType = UNSET
 
 
 class SlurmSshResourceSpec(_ResourceSpec, tag="slurm_ssh", forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,87 @@
+"""SLURM's names of jobs: `4711`, `4711_3`, `4711_[3-7,9%2]` (tasks that still wait share one line), `4711_3.batch`."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+_ID = re.compile(r"(?P<job>\d{1,12})(?:\+\d{1,6})?(?:_(?P<tasks>\d{1,9}|\[[^\[\]]*\]))?(?:\.(?P<step>\S{1,64}))?", re.ASCII)
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?", re.ASCII)
+_TASK = re.compile(r"(\d{1,12})_(\d{1,9})", re.ASCII)
+_THROTTLE = re.compile(r"%\d{1,9}", re.ASCII)
+
+
+class JobId(msgspec.Struct, frozen=True):
+    """What one line is about. `tasks` is empty where it is not about an array; `step` is empty for the job itself.
+
+    `truncated`: SLURM cut the list of tasks short, so that nothing follows from a task's absence.
+    """
+
+    job: int
+    tasks: tuple[range, ...] = ()
+    step: str = ""
+    truncated: bool = False
+
+    @property
+    def native_id(self) -> str | None:
+        """The one launch that this is about; None for several."""
+        if not self.tasks and not self.truncated:
+            return str(self.job)
+        if len(self.tasks) == 1 and len(self.tasks[0]) == 1 and not self.truncated:
+            return f"{self.job}_{self.tasks[0].start}"
+        return None
+
+    def covers(self, native_id: str) -> bool:
+        """Whether this line is (also) about the launch `4711_3` or `4711`."""
+        if found := _TASK.fullmatch(native_id):
+            return int(found[1]) == self.job and any(int(found[2]) in tasks for tasks in self.tasks)
+        return not self.tasks and native_id == str(self.job)
+
+    def native_ids(self) -> Iterator[str]:
+        """Every launch that this is about, one by one: the list may be long."""
+        if not self.tasks and not self.truncated:
+            yield str(self.job)
+        for tasks in self.tasks:
+            for task in tasks:
+                yield f"{self.job}_{task}"
+
+
+def read_job_id(text: str) -> JobId | None:
+    """Read one id; None where it is not one. Never raises."""
+    found = _ID.fullmatch(text)
+    if found is None:
+        return None
+    tasks = _read_tasks((found["tasks"] or "").strip("[]"))
+    if tasks is None:
+        return None
+    ranges, truncated = tasks
+    return JobId(int(found["job"]), ranges, found["step"] or "", truncated)
+
+
+def array_job(native_id: str) -> int | None:
+    """Return the job number in a native id; None where it is not one of SLURM's."""
+    head = native_id.partition("_")[0]
+    return int(head) if re.fullmatch(r"\d{1,12}", head, re.ASCII) else None
+
+
+def _read_tasks(text: str) -> tuple[tuple[range, ...], bool] | None:
+    if not text:
+        return (), False
+    body, percent, throttle = text.partition("%")
+    if percent and not _THROTTLE.fullmatch(percent + throttle):
+        return None
+    ranges, truncated = [], False
+    for part in body.split(","):
+        if part.endswith("..."):
+            # What stands before the dots may have lost digits.
+            truncated = True
+            continue
+        found = _RANGE.fullmatch(part)
+        if found is None:
+            return None
+        first = int(found[1])
+        step = int(found[3] or 1)
+        if step == 0:
+            return None
+        ranges.append(range(first, int(found[2] or first) + 1, step))
+    return tuple(ranges), truncated
