@@ -5,10 +5,9 @@ import re
 from shared.contracts.problems import FieldError
 from shared.errors import Invalid
 
-FORMS = 'must be megabytes as a whole number above zero (8000), or one with M, G or T: "71M", "3G", "2T"'
-
 _WRITTEN = re.compile(r"([1-9][0-9]{0,14})([MGT]?)", re.ASCII)
 _MEGABYTES = {"": 1, "M": 1, "G": 1000, "T": 1_000_000}
+_PRINTED = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGTP]?)", re.ASCII)
 
 
 def parse_memory(value: int | str, path: str = "mem") -> int:
@@ -18,12 +17,11 @@ def parse_memory(value: int | str, path: str = "mem") -> int:
             return value
     elif isinstance(value, str) and (found := _WRITTEN.fullmatch(value)):
         return int(found[1]) * _MEGABYTES[found[2]]
-    raise Invalid(f"{value!r} is not an amount of memory", [FieldError(path, FORMS)])
+    message = f'must be megabytes, such as 8000, or a whole number with M, G or T, such as "71M", "3G", "2T"; not {value!r}'
+    raise Invalid(message, [FieldError(path, message)])
 
 
 def read_bytes(text: str) -> int | None:
     """Return the bytes of an amount as sacct prints it ("3100K", "1.5M"; binary units), None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGTP]?)[nc]?", text, re.ASCII)
-    if found is None:
-        return None
-    return int(float(found[1]) * 1024 ** " KMGTP".index(found[2] or " "))
+    found = _PRINTED.fullmatch(text)
+    return None if found is None else int(float(found[1]) * 1024 ** " KMGTP".index(found[2] or " "))

@@ -6,6 +6,7 @@ row is one.
 """
 
 import re
+from itertools import pairwise
 
 import msgspec
 
@@ -31,18 +32,13 @@ def split_rows(text: str, nonce: str, width: int) -> Rows:
     """Return the rows of `width` fields (at least two) in an answer."""
     tokens = text.split(separator(nonce))
     step = width - 1
-    rows, noise = [], 0
-    whole = (len(tokens) - 1) // step
-    for start in range(0, whole * step, step):
-        fields = tokens[start : start + width]
-        before, _, fields[0] = fields[0].rpartition("\n")
-        # What stands before this row in the same token is the last field of the row before, which that row has taken.
-        noise += _lines(before) if start == 0 else _lines(before.partition("\n")[2])
-        fields[-1] = fields[-1].partition("\n")[0]
-        rows.append(fields)
-    noise += _lines(tokens[-1].partition("\n")[2]) if whole else _lines(tokens[0])
-    return Rows(rows, int((len(tokens) - 1) % step != 0), noise)
-
-
-def _lines(text: str) -> int:
-    return sum(1 for line in text.splitlines() if line.strip())
+    # Where one row ends and the next begins: the last field of the one, a line end, the first field of the other.
+    borders = [token.split("\n") for token in tokens[::step]]
+    rows = [
+        [before[-1], *tokens[index * step + 1 : (index + 1) * step], after[0]]
+        for index, (before, after) in enumerate(pairwise(borders))
+    ]
+    stray = [*borders[0][:-1], *(line for border in borders[1:-1] for line in border[1:-1]), *borders[-1][1:]]
+    if not rows:
+        stray = borders[0]
+    return Rows(rows, int((len(tokens) - 1) % step != 0), sum(1 for line in stray if line.strip()))
