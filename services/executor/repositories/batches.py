@@ -40,3 +40,9 @@ async def launched_batches(connection: AsyncConnection) -> list[Row[Any]]:
         .order_by(batches.c.id)
     )
     return list((await connection.execute(query)).all())
+
+
+async def batch_at(connection: AsyncConnection, job_id: str, index: int) -> Row[Any] | None:
+    """A job's batch by its index."""
+    query = select(batches).where(batches.c.job_id == job_id, batches.c.batch_index == index)
+    return (await connection.execute(query)).one_or_none()
