@@ -1,11 +1,17 @@
 """One open pipe with an agent behind it: a method per verb, typed answers."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
+import msgspec
+
+from shared.errors import Invalid, Unavailable
+from shared.pipes import answers
 from shared.pipes.answers import (
     Cancellation,
     Evidence,
+    FetchEnd,
     FileSlice,
     FollowSeen,
     FollowTarget,
@@ -15,10 +21,19 @@ from shared.pipes.answers import (
     Removal,
     Revocation,
 )
+from shared.pipes.errors import PipeLost
+from shared.pipes.exchange import Exchange
+from shared.pipes.frames import CHUNK_BYTES
 from shared.pipes.pipe import Pipe
 from shared.pipes.places import Place
-from shared.pipes.staged_files import StagedFile
+from shared.pipes.staged_files import StagedFile, tar_stream
 from shared.pipes.streams import FetchStream, ReadStream
+
+PROTOCOL = 1
+HEARTBEAT_TIMEOUT_SECONDS = 35.0
+"""The agent says something at least every ten seconds in a follow."""
+
+T = TypeVar("T")
 
 
 class AgentConnection:
@@ -28,65 +43,168 @@ class AgentConnection:
     `Invalid` (or its subclass `Refused`) when it can never succeed as asked.
     """
 
-    hello: Hello
+    def __init__(self, exchange: Exchange, hello: Hello, answer_timeout_seconds: float) -> None:
+        self._exchange = exchange
+        self._timeout = answer_timeout_seconds
+        # What moves or deletes many bytes may take longer before it has anything to say.
+        self._long_timeout = answer_timeout_seconds * 10
+        self.hello = hello
 
     @classmethod
-    async def open(cls, pipe: Pipe, roots: Mapping[str, str], *, answer_timeout_seconds: float = 30.0) -> "AgentConnection":
+    async def open(
+        cls, pipe: Pipe, roots: Mapping[str, str], *, answer_timeout_seconds: float = 30.0
+    ) -> "AgentConnection":
         """Wait for the agent's first line, say hello. Closes the pipe when that fails."""
-        raise NotImplementedError
+        exchange = Exchange(pipe)
+        try:
+            await exchange.greet(answer_timeout_seconds)
+            request = {"protocols": [PROTOCOL], "roots": dict(roots)}
+            hello = await _ask(exchange, "hello", request, Hello, answer_timeout_seconds)
+            if hello.protocol != PROTOCOL or hello.roots.keys() != roots.keys():
+                raise PipeLost("the agent's hello does not fit what it was asked")
+        except BaseException:
+            await exchange.close()
+            raise
+        return cls(exchange, hello, answer_timeout_seconds)
 
     @property
     def lost(self) -> str | None:
         """Why the connection is unusable, None while it works."""
-        raise NotImplementedError
+        return self._exchange.lost
+
+    @property
+    def idle_since(self) -> float | None:
+        """Monotonic time of the end of the last request, None while there are requests in flight."""
+        return self._exchange.idle_since
 
     async def close(self) -> None:
         """End the agent. Pending calls raise Unavailable."""
-        raise NotImplementedError
+        await self._exchange.close()
 
     async def stage(self, place: Place, files: Iterable[StagedFile] | AsyncIterable[StagedFile]) -> bool:
         """Make the folder with these files, complete or not at all. False: it was there and is untouched."""
-        raise NotImplementedError
+        async with self._exchange.call("stage", _fields(place)) as call:
+            wanted = True
+            async for piece in tar_stream(files):
+                wanted = await self._exchange.send_data(call, piece, self._timeout)
+                if not wanted:
+                    break
+            if wanted:
+                await self._exchange.send_end(call)
+            answer = await call.answer(self._long_timeout)
+            return self._decoded(answer, answers.StageAnswer).created
 
     async def launch(self, job: Place, batches: Sequence[str], *, kind: str = "local") -> dict[str, Launch]:
         """Launch batches of a staged job folder; each is run once in effect however often this is called."""
-        raise NotImplementedError
+        request = {**_fields(job), "batches": list(batches), "kind": kind}
+        return _for_each(batches, (await self._ask("launch", request, answers.LaunchAnswer, long=True)).batches)
 
     async def find(self, job: Place, batches: Sequence[str]) -> dict[str, Evidence]:
         """Return what the files say about each batch."""
-        raise NotImplementedError
+        request = {**_fields(job), "batches": list(batches)}
+        return _for_each(batches, (await self._ask("find", request, answers.FindAnswer)).batches)
 
     async def revoke(self, job: Place, batches: Sequence[str]) -> dict[str, Revocation]:
         """Claim batches so that nobody runs them from now on, unless a runner was first; end strays of dead runners."""
-        raise NotImplementedError
+        request = {**_fields(job), "batches": list(batches)}
+        return _for_each(batches, (await self._ask("revoke", request, answers.RevokeAnswer, long=True)).batches)
 
-    async def cancel(self, job: Place, batches: Sequence[str], native_ids: Sequence[str] = ()) -> dict[str, Cancellation]:
-        """Tell the runners of these batches to stop."""
-        raise NotImplementedError
+    async def cancel(
+        self, job: Place, batches: Sequence[str], native_ids: Sequence[str] = ()
+    ) -> dict[str, Cancellation]:
+        """Tell the runners of these batches to stop (`native_ids`: what a scheduler is told, none for local work)."""
+        request = {**_fields(job), "batches": list(batches), "native_ids": list(native_ids)}
+        return _for_each(batches, (await self._ask("cancel", request, answers.CancelAnswer)).batches)
 
-    def follow(self, targets: Sequence[FollowTarget]) -> AbstractAsyncContextManager[AsyncIterator[FollowSeen]]:
+    @asynccontextmanager
+    async def follow(self, targets: Sequence[FollowTarget]) -> AsyncIterator[AsyncIterator[FollowSeen]]:
         """Yield what changes, until the context is left: `async with connection.follow(targets) as seen: async for …`."""
-        raise NotImplementedError
+        async with self._exchange.call("follow", {"targets": list(targets)}, streams=True) as call:
+            await call.answer(self._timeout)
+            yield _seen(self._exchange.chunks(call, HEARTBEAT_TIMEOUT_SECONDS), len(targets))
 
-    def read(self, place: Place, offset: int = 0, limit: int | None = None) -> AbstractAsyncContextManager[ReadStream]:
+    @asynccontextmanager
+    async def read(self, place: Place, offset: int = 0, limit: int | None = None) -> AsyncIterator[ReadStream]:
         """Stream a file: `async with connection.read(place) as stream: stream.size; async for chunk in stream`."""
-        raise NotImplementedError
+        request = {**_fields(place), "offset": offset, "limit": limit}
+        async with self._exchange.call("read", request, streams=True) as call:
+            head = self._decoded(await call.answer(self._timeout), answers.ReadHead)
+            yield ReadStream(head.size, head.offset, self._exchange.chunks(call, self._timeout))
 
     async def read_slice(self, place: Place, offset: int, limit: int) -> FileSlice:
         """Read at most `limit` bytes into memory. NotFound when there is no such file."""
-        raise NotImplementedError
+        data = bytearray()
+        async with self.read(place, offset, limit) as stream:
+            async for chunk in stream:
+                data += chunk
+                if len(data) > limit:
+                    raise PipeLost("the agent sent more than was asked for")
+            return FileSlice(stream.size, offset, bytes(data))
 
-    def fetch(self, place: Place, exclude: Sequence[str] = ()) -> AbstractAsyncContextManager[FetchStream]:
+    @asynccontextmanager
+    async def fetch(self, place: Place, exclude: Sequence[str] = ()) -> AsyncIterator[FetchStream]:
         """Stream a folder's regular files: `async with connection.fetch(place) as files: async for file in files`.
 
         `exclude` are paths relative to the folder, left out with all below them.
         """
-        raise NotImplementedError
+        request = {**_fields(place), "exclude": list(exclude)}
+        async with self._exchange.call("fetch", request, streams=True) as call:
+            await call.answer(self._timeout)
+
+            async def chunks() -> AsyncIterator[bytes]:
+                async for chunk in self._exchange.chunks(call, self._timeout):
+                    yield chunk
+                stream.end = self._decoded(call.trailer or b"{}", FetchEnd)
+
+            stream = FetchStream(chunks())
+            yield stream
 
     async def remove(self, place: Place) -> Removal:
         """Delete a folder or file with all below it."""
-        raise NotImplementedError
+        return await self._ask("remove", _fields(place), Removal, long=True)
 
     async def measure(self, place: Place) -> Measure:
         """Disk use of a folder."""
-        raise NotImplementedError
+        return await self._ask("measure", _fields(place), Measure, long=True)
+
+    async def _ask(self, verb: str, request: dict[str, Any], kind: type[T], *, long: bool = False) -> T:
+        return await _ask(self._exchange, verb, request, kind, self._long_timeout if long else self._timeout)
+
+    def _decoded(self, payload: bytes, kind: type[T]) -> T:
+        return _decoded(payload, kind)
+
+
+async def _ask(exchange: Exchange, verb: str, request: dict[str, Any], kind: type[T], timeout_seconds: float) -> T:
+    async with exchange.call(verb, request) as call:
+        return _decoded(await call.answer(timeout_seconds), kind)
+
+
+def _decoded(payload: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Unavailable(f"the agent's answer makes no sense: {error}") from error
+
+
+def _fields(place: Place) -> dict[str, Any]:
+    return {"root": place.root, "path": place.path}
+
+
+def _for_each(asked: Sequence[str], answered: dict[str, T]) -> dict[str, T]:
+    if answered.keys() != set(asked):
+        raise Unavailable("the agent answered about other batches than it was asked about")
+    return answered
+
+
+async def _seen(chunks: AsyncIterator[bytes], targets: int) -> AsyncIterator[FollowSeen]:
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > CHUNK_BYTES:
+            raise PipeLost("the agent sent an endless line")
+        for line in filter(None, lines):
+            seen = _decoded(line, FollowSeen)
+            if not 0 <= seen.target < targets:
+                raise PipeLost(f"the agent spoke about target {seen.target}, which nobody follows")
+            yield seen
+    raise Invalid("the agent stopped following")

@@ -3,7 +3,8 @@
 Invalid
 └── Refused       the resource said no: disk full, permission denied, a link where a folder should be …
 Unavailable
-└── PipeLost      the pipe ended, or what came through it was not the protocol
+├── PipeLost      the pipe ended, or what came through it was not the protocol
+└── Unreachable   no pipe can be opened now; says since when
 """
 
 from shared.errors import Invalid, Unavailable
@@ -19,3 +20,11 @@ class Refused(Invalid):
 
 class PipeLost(Unavailable):
     """The pipe is gone. What was in flight may have taken effect; every verb is safe to repeat."""
+
+
+class Unreachable(Unavailable):
+    """No pipe could be opened; nothing was asked, so nothing took effect. `since` is epoch seconds."""
+
+    def __init__(self, message: str, *, since: float, retry_after_seconds: float) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.since = since

@@ -1,16 +1,46 @@
 """Open connections, one per profile, shared by all requests of a service."""
 
+import asyncio
+import contextlib
+import random
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 from shared.contracts.holds import Connection
+from shared.contracts.resources import LocalResourceSpec
+from shared.errors import Invalid, Unavailable
 from shared.pipes.connection import AgentConnection
+from shared.pipes.errors import Unreachable
 from shared.pipes.local import open_local_pipe
 from shared.pipes.pipe import Pipe
+from shared.pipes.roots import roots_of
+
+SHORT_LIFE_SECONDS = 10.0
+"""A connection that is lost sooner than this counts as a failure to connect."""
 
 
 async def open_pipe(connection: Connection) -> Pipe:
     """Open the pipe that the resource's type asks for. Raises Unavailable, or Invalid for a type that is not served."""
-    return await open_local_pipe()
+    if isinstance(connection.resource.spec, LocalResourceSpec):
+        return await open_local_pipe()
+    raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")
+
+
+class _Entry:
+    """One profile's connection, or why there is none."""
+
+    def __init__(self) -> None:
+        self.opening = asyncio.Lock()
+        self.connection: AgentConnection | None = None
+        self.opened_at = 0.0
+        self.failures = 0
+        self.unreachable_since: float | None = None
+        self.error = ""
+        self.retry_at = 0.0
+
+
+_Key = tuple[str, int, str, int]
 
 
 class AgentPool:
@@ -26,13 +56,105 @@ class AgentPool:
         quiet_seconds: float = 300.0,
         first_delay_seconds: float = 0.5,
         longest_delay_seconds: float = 60.0,
+        answer_timeout_seconds: float = 30.0,
     ) -> None:
-        raise NotImplementedError
+        self._opener = opener
+        self._quiet_seconds = quiet_seconds
+        self._first_delay_seconds = first_delay_seconds
+        self._longest_delay_seconds = longest_delay_seconds
+        self._answer_timeout_seconds = answer_timeout_seconds
+        self._entries: dict[_Key, _Entry] = {}
+        self._janitor: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def agent(self, connection: Connection) -> AgentConnection:
-        """Return the connection of this profile (key: profile and resource, with their versions)."""
-        raise NotImplementedError
+        """Return the connection of this profile (key: profile and resource, with their versions).
+
+        Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
+        """
+        key = (
+            connection.profile.id,
+            connection.profile.version,
+            connection.resource.id,
+            connection.resource.version,
+        )
+        entry = self._entries.setdefault(key, _Entry())
+        if entry.connection is not None and entry.connection.lost is None:
+            return entry.connection
+        async with entry.opening:
+            if entry.connection is not None and entry.connection.lost is None:
+                return entry.connection
+            if entry.connection is not None:
+                self._note_loss(entry, entry.connection.lost or "")
+                entry.connection = None
+            self._refuse_while_backing_off(entry, connection)
+            return await self._open(entry, connection)
 
     async def close(self) -> None:
         """Close all connections."""
-        raise NotImplementedError
+        self._closed = True
+        if self._janitor is not None:
+            self._janitor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._janitor
+        entries, self._entries = self._entries, {}
+        await asyncio.gather(*(one.connection.close() for one in entries.values() if one.connection is not None))
+
+    async def _open(self, entry: _Entry, connection: Connection) -> AgentConnection:
+        if self._closed:
+            raise Unavailable("the service is stopping")
+        try:
+            pipe = await self._opener(connection)
+            opened = await AgentConnection.open(
+                pipe, roots_of(connection), answer_timeout_seconds=self._answer_timeout_seconds
+            )
+        except Unavailable as error:
+            self._note_failure(entry, error.message)
+            raise self._unreachable(entry, connection) from error
+        entry.connection, entry.opened_at = opened, time.monotonic()
+        entry.unreachable_since = None
+        if self._janitor is None:
+            self._janitor = asyncio.create_task(self._close_quiet_ones())
+        return opened
+
+    def _refuse_while_backing_off(self, entry: _Entry, connection: Connection) -> None:
+        if time.monotonic() < entry.retry_at:
+            raise self._unreachable(entry, connection)
+
+    def _note_loss(self, entry: _Entry, why: str) -> None:
+        """A connection that worked for a while is re-opened at once; one that never lasts is backed off from."""
+        if time.monotonic() - entry.opened_at < SHORT_LIFE_SECONDS:
+            self._note_failure(entry, why)
+            entry.unreachable_since = time.time()
+            # The first loss may be chance.
+            entry.retry_at = entry.retry_at if entry.failures > 1 else 0.0
+        else:
+            entry.failures = 0
+
+    def _note_failure(self, entry: _Entry, why: str) -> None:
+        entry.failures += 1
+        entry.error = why
+        entry.unreachable_since = entry.unreachable_since or time.time()
+        longest = min(self._longest_delay_seconds, self._first_delay_seconds * 2 ** min(entry.failures - 1, 30))
+        entry.retry_at = time.monotonic() + longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads, keeps no secret
+
+    def _unreachable(self, entry: _Entry, connection: Connection) -> Unreachable:
+        since = entry.unreachable_since or time.time()
+        shown = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
+        return Unreachable(
+            f"{connection.resource.name} is unreachable since {shown}: {entry.error}",
+            since=since,
+            retry_after_seconds=max(0.1, entry.retry_at - time.monotonic()),
+        )
+
+    async def _close_quiet_ones(self) -> None:
+        while True:
+            await asyncio.sleep(self._quiet_seconds / 4)
+            for key, entry in tuple(self._entries.items()):
+                if entry.connection is None or entry.opening.locked():
+                    continue
+                idle_since = entry.connection.idle_since
+                quiet = idle_since is not None and time.monotonic() - idle_since > self._quiet_seconds
+                if quiet:
+                    del self._entries[key]
+                    await entry.connection.close()

@@ -6,6 +6,7 @@ Exit codes: 0 the end record is written (whatever the units did), 79 another lau
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -50,6 +51,7 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Run a batch; returns the exit code."""
     options = Options(arguments)
+    _keep_descriptors_to_ourselves()
     if options.umask is not None:
         os.umask(options.umask)
     if options.detach and os.fork():
@@ -64,10 +66,19 @@ def main(arguments: list[str]) -> int:
     return _run(options)
 
 
+def _keep_descriptors_to_ourselves() -> None:
+    """Units must not inherit the lock that says that this launch lives, nor the pipe to whoever launched it."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if int(name) > 2:  # noqa: PLR2004 - standard input, output and error are for them
+                os.set_inheritable(int(name), False)  # noqa: FBT003
+
+
 def _run(options: Options) -> int:
     try:
         folder = os.open(options.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         batch = batches.load(options.folder)
+        os.makedirs(batch.work, exist_ok=True)
         os.chdir(batch.work)
         os.makedirs(os.path.join(options.folder, LOGS), exist_ok=True)
         reserve.hold(folder, options.native_id)

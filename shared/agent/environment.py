@@ -1,0 +1,54 @@
+"""The agent's own surroundings: a clean environment, its umask, its working directory, and descriptors of its own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def _current_umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+ORIGINAL_UMASK = _current_umask()
+"""What the user's own files are made with: units get it back."""
+
+
+class Identity:
+    """Whom this process acts as."""
+
+    def __init__(self) -> None:
+        self.uid = os.getuid()
+        try:
+            entry = pwd.getpwuid(self.uid)
+            self.user, self.home, self.shell = entry.pw_name, entry.pw_dir, entry.pw_shell
+        except KeyError:
+            self.user, self.home, self.shell = str(self.uid), os.environ.get("HOME", "/"), "/bin/sh"
+        self.home = os.environ.get("HOME") or self.home
+
+
+def settle() -> Identity:
+    """Forget whatever environment, umask and folder the agent was started with."""
+    identity = Identity()
+    os.umask(0o077)
+    os.chdir("/")
+    kept = {name: os.environ[name] for name in KEPT if os.environ.get(name)}
+    os.environ.clear()
+    os.environ.update({"PATH": DEFAULT_PATH, "HOME": identity.home, "SHELL": identity.shell})
+    os.environ.update({"USER": identity.user, "LOGNAME": identity.user, **kept})
+    return identity
+
+
+def take_over_standard_streams() -> tuple[int, int]:
+    """Return private descriptors of the pipe; nothing that is printed by mistake gets into it, no child inherits it."""
+    incoming, outgoing = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return incoming, outgoing
