@@ -1,0 +1,5 @@
+"""`python -m stoker`: the command line."""
+
+from stoker.cli import main
+
+main()

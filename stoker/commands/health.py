@@ -1,0 +1,64 @@
+"""How things are: is a profile usable, and what jobs take up on disk."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from shared.contracts.checks import CheckReport
+from shared.contracts.usage import Usage
+from stoker import options
+from stoker.failures import ExitCode
+from stoker.names import find_profile
+from stoker.output import cells, plain, print_json, size, stdout, table
+from stoker.session import Session, run
+
+app = typer.Typer()
+
+_LEVEL_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+@app.command("check")
+def check(
+    context: typer.Context,
+    profile: options.ProfileName,
+    *,
+    test_job: Annotated[bool, typer.Option("--test-job", help="Also run a real unit.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Find out whether a profile and its resource are usable, and what mends them."""
+
+    async def work(session: Session) -> CheckReport:
+        found = await find_profile(session, profile)
+        return await session.executor.check(found.id, test_job=test_job)
+
+    report = run(context, work)
+    if as_json:
+        print_json(report)
+    else:
+        console = stdout()
+        for finding in report.findings:
+            level = Text(f"{finding.level:<8}", style=_LEVEL_STYLES[finding.level])
+            console.print(level + Text(f"{finding.name}: {plain(finding.detail)}"))
+            if finding.mend:
+                console.print(f"        {plain(finding.mend)}", style="bold", markup=False, soft_wrap=True)
+    raise typer.Exit(ExitCode.OK if report.usable else ExitCode.REFUSED)
+
+
+@app.command("usage")
+def usage(context: typer.Context, *, as_json: options.Json = False) -> None:
+    """Show the disk use of jobs per resource."""
+
+    async def work(session: Session) -> tuple[Usage, dict[str, str]]:
+        names = {found.id: found.name async for found in session.registry.resources()}
+        return await session.executor.usage(), names
+
+    found, names = run(context, work)
+    if as_json:
+        print_json(found)
+        return
+    shown = table("RESOURCE", "JOBS>", "DISK>")
+    for resource in found.resources:
+        name = names.get(resource.resource_id, resource.resource_id)
+        shown.add_row(*cells(name, resource.jobs, size(resource.disk_bytes)))
+    stdout().print(shown)

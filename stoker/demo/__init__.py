@@ -1,0 +1,1 @@
+"""The demonstration: a real job over input that every machine has, Python's own standard library."""

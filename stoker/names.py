@@ -1,0 +1,31 @@
+"""Resources and profiles by name or id."""
+
+from shared.contracts.profiles import Profile
+from shared.contracts.resources import Resource
+from shared.errors import Conflict, NotFound
+from stoker.session import Session
+
+
+async def find_resource(session: Session, name_or_id: str) -> Resource:
+    """Return the resource; raises NotFound."""
+    async for found in session.registry.resources(name=name_or_id):
+        if found.name == name_or_id:
+            return found
+    try:
+        return await session.registry.resource(name_or_id)
+    except NotFound as error:
+        raise NotFound(f"there is no resource {name_or_id!r} (see: stoker resource list)") from error
+
+
+async def find_profile(session: Session, name_or_id: str) -> Profile:
+    """Return the profile. Raises NotFound, and Conflict when several resources have a profile of that name."""
+    named = [p async for p in session.registry.profiles(name=name_or_id) if p.name == name_or_id]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(profile.id for profile in named)
+        raise Conflict(f"several resources have a profile {name_or_id!r}: say which by its id ({ids})")
+    try:
+        return await session.registry.profile(name_or_id)
+    except NotFound as error:
+        raise NotFound(f"there is no profile {name_or_id!r} (see: stoker profile list)") from error
