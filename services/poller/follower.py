@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 
 from services.poller.connections import Connections
 from services.poller.health import HealthBook
@@ -19,6 +21,8 @@ from shared.pipes import JOBS, AgentConnection, AgentPool, FollowSeen, FollowTar
 
 # A pipe that breaks sooner than this after it opened counts as one more failure: the pauses go on growing.
 STEADY_SECONDS = 5.0
+# One request is one frame, which is limited to a megabyte.
+MAX_TARGETS_PER_REQUEST = 2000
 log = get_logger()
 
 
@@ -90,12 +94,17 @@ class ProfileFollower:
         batches = self._batches
         connection = await self._connections.current(self._profile_id)
         agent = await self._agents.agent(connection)
-        self._metrics.follows.inc()
-        async with agent.follow([self._target(batch) for batch in batches]) as seen:
+        async with AsyncExitStack() as requests:
+            notes = []
+            for start in range(0, len(batches), MAX_TARGETS_PER_REQUEST):
+                part = batches[start : start + MAX_TARGETS_PER_REQUEST]
+                seen = await requests.enter_async_context(agent.follow([self._target(batch) for batch in part]))
+                self._metrics.follows.inc()
+                notes.append(partial(self._note, seen, part))
             self._agent = agent
             await self._looked()
             await first_to_end(
-                self._note(seen, batches), self._until_other_batches(), self._until_other_connection(connection)
+                *(note() for note in notes), self._until_other_batches(), self._until_other_connection(connection)
             )
 
     def _target(self, batch: WatchedBatch) -> FollowTarget:
