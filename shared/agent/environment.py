@@ -45,7 +45,10 @@ def settle() -> Identity:
 
 
 def take_over_standard_streams() -> tuple[int, int]:
-    """Return private descriptors of the pipe; nothing that is printed by mistake gets into it, no child inherits it."""
+    """Return private descriptors of the pipe.
+
+    Nothing that is printed by mistake gets into it, no child inherits it.
+    """
     incoming, outgoing = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

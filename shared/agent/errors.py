@@ -7,7 +7,10 @@ import os
 
 
 class RequestError(Exception):
-    """`kind` is one of invalid, refused, not_found, unavailable, aborted, internal; `code` an errno's name or empty."""
+    """`kind` is one of invalid, refused, not_found, unavailable, aborted, internal.
+
+    `code` an errno's name or empty.
+    """
 
     def __init__(self, kind: str, message: str, *, code: str = "", field: str = "") -> None:
         super().__init__(message)

@@ -24,9 +24,9 @@ def batch_place(job: Place, batch: str) -> Place:
 
 
 def is_alive(folder: int, native_id: str) -> bool | None:
-    """Whether a launch on this machine lives: its processes hold a lock from before its name was there until they end.
+    """Whether a launch on this machine lives; None: there was no such launch here.
 
-    None: there was no such launch here.
+    Its processes hold a lock from before its file had a name until the last of them ends.
     """
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -19,7 +19,7 @@ COST_FACTOR = 150
 """However many targets there are: looking takes at most one part in so many of the time."""
 HEARTBEAT_SECONDS = 10.0
 
-_Seen = tuple
+_NAMES = ("exists", "events_length", "results_length", "ended", "alive")
 
 
 class _Target:
@@ -47,7 +47,10 @@ def follow(roots: Roots, targets: list[dict[str, object]], exchange: Exchange) -
     """Run the verb; ends when the request is given up."""
     watched = [
         _Target(
-            roots.place(one), text(one, "native_id", ""), count(one, "events_length", 0), count(one, "results_length", 0)
+            roots.place(one),
+            text(one, "native_id", ""),
+            count(one, "events_length", 0),
+            count(one, "results_length", 0),
         )
         for one in targets
     ]
@@ -73,8 +76,7 @@ def _say_changes(watched: list[_Target], exchange: Exchange) -> bool:
         seen = target.look()
         if seen != target.said:
             target.said = seen
-            names = ("exists", "events_length", "results_length", "ended", "alive")
-            lines.append(json.dumps({"target": index, **dict(zip(names, seen))}) + "\n")
+            lines.append(json.dumps({"target": index, **dict(zip(_NAMES, seen))}) + "\n")
     if lines:
         exchange.send("".join(lines).encode())
     return bool(lines)

@@ -1,7 +1,7 @@
 """Confinement: a file is named by a root and a path below it, and no step on the way may be a link.
 
-Folders are opened one part at a time, each relative to the one before, so that nothing that happens meanwhile (a folder
-replaced by a link) leads out.
+Folders are opened one part at a time, each relative to the one before, so that nothing that happens meanwhile (a
+folder replaced by a link) leads out.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ staging that is under way from what a killed agent left.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -127,10 +128,8 @@ def _open_below(folder: int, parts: list[str]) -> int:
     current = os.dup(folder)
     for part in parts:
         try:
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.mkdir(part, FOLDER_MODE, dir_fd=current)
-            except FileExistsError:
-                pass
             below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
         finally:
             os.close(current)

@@ -6,13 +6,14 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 from shared.agent import ending, evidence, following, launching, reading, removing, staging
 from shared.agent.arguments import count, records, strings, text
 from shared.agent.environment import Identity
 from shared.agent.errors import RequestError, from_os, invalid
 from shared.agent.exchange import Exchange
-from shared.agent.places import Roots
+from shared.agent.places import Place, Roots
 from shared.resource_side.processes import boot_id
 
 PROTOCOL = 1
@@ -37,31 +38,13 @@ class Agent:
         if verb == "follow":
             following.follow(self._roots, records(request, "targets"), exchange)
             return
+        run = _VERBS.get(verb)
+        if run is None:
+            slurm = verb in ("queue", "account")
+            raise invalid("this agent has no SLURM" if slurm else f"there is no verb {verb!r}", "verb")
         place = self._roots.place(request)
         try:
-            if verb == "read":
-                limit = None if request.get("limit") is None else count(request, "limit")
-                reading.read(place, count(request, "offset", 0), limit, exchange)
-            elif verb == "fetch":
-                reading.fetch(place, strings(request, "exclude"), exchange)
-            elif verb == "stage":
-                exchange.answer(staging.stage(place, exchange))
-            elif verb == "launch":
-                exchange.answer(launching.launch(place, strings(request, "batches"), text(request, "kind")))
-            elif verb == "find":
-                exchange.answer(evidence.find(place, strings(request, "batches")))
-            elif verb == "revoke":
-                exchange.answer(ending.revoke(place, strings(request, "batches")))
-            elif verb == "cancel":
-                exchange.answer(ending.cancel(place, strings(request, "batches")))
-            elif verb == "remove":
-                exchange.answer(removing.remove(place))
-            elif verb == "measure":
-                exchange.answer(removing.measure(place))
-            elif verb in ("queue", "account"):
-                raise invalid("this agent has no SLURM", "verb")
-            else:
-                raise invalid(f"there is no verb {verb!r}", "verb")
+            run(place, request, exchange)
         except OSError as error:
             raise from_os(error, place.shown) from error
 
@@ -88,3 +71,54 @@ class Agent:
             "clock": time.time(),
             "roots": made.paths,
         }
+
+
+def _stage(place: Place, _: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(staging.stage(place, exchange))
+
+
+def _launch(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(launching.launch(place, strings(request, "batches"), text(request, "kind")))
+
+
+def _find(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(evidence.find(place, strings(request, "batches")))
+
+
+def _revoke(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(ending.revoke(place, strings(request, "batches")))
+
+
+def _cancel(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(ending.cancel(place, strings(request, "batches")))
+
+
+def _read(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    limit = None if request.get("limit") is None else count(request, "limit")
+    reading.read(place, count(request, "offset", 0), limit, exchange)
+
+
+def _fetch(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    reading.fetch(place, strings(request, "exclude"), exchange)
+
+
+def _remove(place: Place, _: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(removing.remove(place))
+
+
+def _measure(place: Place, _: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(removing.measure(place))
+
+
+_VERBS: dict[str, Callable[[Place, dict[str, object], Exchange], None]] = {
+    "stage": _stage,
+    "launch": _launch,
+    "find": _find,
+    "revoke": _revoke,
+    "cancel": _cancel,
+    "read": _read,
+    "fetch": _fetch,
+    "remove": _remove,
+    "measure": _measure,
+}
+"""What names one place; `hello` and `follow` do not."""

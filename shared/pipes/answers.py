@@ -37,8 +37,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What became of launching one batch.
 
-    `launched`: a runner holds (or is about to take) the batch's claim, `native_id` names it. `revoked`: the batch had been
-    revoked, nothing runs. `failed`: no runner could start; `message` says why; launching again is safe.
+    `launched`: a runner holds (or is about to take) the batch's claim, `native_id` names it. `revoked`: the batch
+    had been revoked, nothing runs. `failed`: no runner could start; `message` says why; launching again is safe.
     """
 
     state: Literal["launched", "revoked", "failed"]
@@ -91,8 +91,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Revocation(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome of revoking one batch: `claim.kind` is "revoked" when nobody was first.
 
-    `alive`: a runner holds the claim and lives. `strays_ended`: processes of a dead runner that were found and killed.
-    `strays_left`: processes that carry the batch's mark and could not be ended.
+    `alive`: a runner holds the claim and lives. `strays_ended`: processes of a dead runner that were found and
+    killed. `strays_left`: processes that carry the batch's mark and could not be ended.
     """
 
     claim: Claim

@@ -14,7 +14,10 @@ _ERROR = msgspec.json.Decoder(AgentError)
 
 
 class Call:
-    """`streams`: the answer is only the head, data and an end follow. Changed by the reader, waited on by one caller."""
+    """`streams`: the answer is only the head, data and an end follow.
+
+    Changed by the reader, waited on by one caller.
+    """
 
     def __init__(self, request: int, *, streams: bool) -> None:
         self.request = request

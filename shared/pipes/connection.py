@@ -39,8 +39,8 @@ T = TypeVar("T")
 class AgentConnection:
     """Requests run concurrently. Every verb is safe to repeat.
 
-    All raise `Unavailable` when the pipe is lost or the answer does not come in time (the verb may have taken effect),
-    `Invalid` (or its subclass `Refused`) when it can never succeed as asked.
+    All raise `Unavailable` when the pipe is lost or the answer does not come in time (the verb may have taken
+    effect), `Invalid` (or its subclass `Refused`) when it can never succeed as asked.
     """
 
     def __init__(self, exchange: Exchange, hello: Hello, answer_timeout_seconds: float) -> None:
@@ -61,7 +61,7 @@ class AgentConnection:
             request = {"protocols": [PROTOCOL], "roots": dict(roots)}
             hello = await _ask(exchange, "hello", request, Hello, answer_timeout_seconds)
             if hello.protocol != PROTOCOL or hello.roots.keys() != roots.keys():
-                raise PipeLost("the agent's hello does not fit what it was asked")
+                raise PipeLost("the agent's hello does not fit what it was asked")  # noqa: TRY301 - one way out
         except BaseException:
             await exchange.close()
             raise
@@ -105,7 +105,10 @@ class AgentConnection:
         return _for_each(batches, (await self._ask("find", request, answers.FindAnswer)).batches)
 
     async def revoke(self, job: Place, batches: Sequence[str]) -> dict[str, Revocation]:
-        """Claim batches so that nobody runs them from now on, unless a runner was first; end strays of dead runners."""
+        """Claim batches so that nobody runs them from now on, unless a runner was first.
+
+        End strays of dead runners.
+        """
         request = {**_fields(job), "batches": list(batches)}
         return _for_each(batches, (await self._ask("revoke", request, answers.RevokeAnswer, long=True)).batches)
 
@@ -118,7 +121,10 @@ class AgentConnection:
 
     @asynccontextmanager
     async def follow(self, targets: Sequence[FollowTarget]) -> AsyncIterator[AsyncIterator[FollowSeen]]:
-        """Yield what changes, until the context is left: `async with connection.follow(targets) as seen: async for …`."""
+        """Yield what changes, until the context is left.
+
+        `async with connection.follow(targets) as seen: async for …`.
+        """
         async with self._exchange.call("follow", {"targets": list(targets)}, streams=True) as call:
             await call.answer(self._timeout)
             yield _seen(self._exchange.chunks(call, HEARTBEAT_TIMEOUT_SECONDS), len(targets))

@@ -1,4 +1,7 @@
-"""Many requests on one pipe: sends them, hands frames to the calls that they belong to, and knows when all is lost."""
+"""Many requests on one pipe.
+
+Sends them, hands frames to the calls that they belong to, and knows when all is lost.
+"""
 
 import asyncio
 import contextlib

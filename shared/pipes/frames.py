@@ -43,7 +43,9 @@ class FrameParser:
         while len(self._buffer) - at >= HEAD.size:
             length, kind, request = HEAD.unpack_from(self._buffer, at)
             if length > _LARGEST.get(kind, -1) or (kind == GRANT and length != CREDIT.size):
-                raise PipeLost(f"the agent sent a frame of kind {kind} with {length:,} bytes, which is not the protocol")
+                raise PipeLost(
+                    f"the agent sent a frame of kind {kind} with {length:,} bytes, which is not the protocol"
+                )
             end = at + HEAD.size + length
             if len(self._buffer) < end:
                 break

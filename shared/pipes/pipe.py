@@ -6,9 +6,10 @@ from typing import Protocol
 class Pipe(Protocol):
     """Bytes both ways to one agent process.
 
-    `read` returns some bytes, b"" at the end. `write` returns when the bytes are on their way (and waits while the other side
-    is slow). Both raise `shared.errors.Unavailable` when the pipe is broken. `close` ends the agent, may be repeated, and
-    never raises. `diagnosis` is what the other side said on its standard error, for messages.
+    `read` returns some bytes, b"" at the end. `write` returns when the bytes are on their way (and waits while the
+    other side
+    is slow). Both raise `shared.errors.Unavailable` when the pipe is broken. `close` ends the agent, may be
+    repeated, and never raises. `diagnosis` is what the other side said on its standard error, for messages.
     """
 
     async def read(self) -> bytes:

@@ -21,7 +21,10 @@ SHORT_LIFE_SECONDS = 10.0
 
 
 async def open_pipe(connection: Connection) -> Pipe:
-    """Open the pipe that the resource's type asks for. Raises Unavailable, or Invalid for a type that is not served."""
+    """Open the pipe that the resource's type asks for.
+
+    Raises Unavailable, or Invalid for a type that is not served.
+    """
     if isinstance(connection.resource.spec, LocalResourceSpec):
         return await open_local_pipe()
     raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")

@@ -12,7 +12,10 @@ _LONGEST_NAME_BYTES = 64 * 1024
 
 
 class ReadStream:
-    """Chunks of one file, at most 64 KiB each. `size` is its length when it was opened, `offset` where chunks start."""
+    """Chunks of one file, at most 64 KiB each.
+
+    `size` is its length when it was opened, `offset` where chunks start.
+    """
 
     def __init__(self, size: int, offset: int, chunks: AsyncIterator[bytes]) -> None:
         self.size = size

@@ -1,1 +1,4 @@
-"""What agent and runner share on a resource: the batch folder, claims, processes. Standard library only, Python 3.9+."""
+"""What agent and runner share on a resource: the batch folder, claims, processes.
+
+Standard library only, Python 3.9+.
+"""

@@ -1,8 +1,8 @@
 """The fence: whoever makes the file `claim` in a batch folder first holds the batch, for ever.
 
 A runner claims before it starts anything; the service claims with kind "revoked". The file gets its content under
-another name and becomes `claim` by link(), which succeeds for exactly one. Network file systems may report an error to
-the winner (a repeated request finds its own link), so the outcome is always read back, never believed.
+another name and becomes `claim` by link(), which succeeds for exactly one. Network file systems may report an error
+to the winner (a repeated request finds its own link), so the outcome is always read back, never believed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ class ClaimUnreadable(Exception):  # noqa: N818 - says what it is
 
 
 class Claim:
-    """Content of the file. `nonce` tells two claims of one launch apart; (pid, start_time, boot_id) name a process."""
+    """Content of the file.
+
+    `nonce` tells two claims of one launch apart; (pid, start_time, boot_id) name a process.
+    """
 
     __slots__ = ("at", "boot_id", "host", "kind", "native_id", "nonce", "pid", "restart", "start_time")
 
-    def __init__(  # noqa: D107, PLR0913 - one argument a field
+    def __init__(
         self,
         *,
         kind: str,

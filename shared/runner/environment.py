@@ -1,4 +1,7 @@
-"""The environment of units: a clean base, the job's own variables, and what marks the unit. Nothing of the service."""
+"""The environment of units: a clean base, the job's own variables, and what marks the unit.
+
+Nothing of the service.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The guardian: the runner's parent, which ends whatever a killed runner leaves behind, and only then lets go.
 
-A runner that dies by SIGKILL cannot clean up; its descendants (all of them, also daemons in sessions of their own) are
+A runner that dies by SIGKILL cannot clean up; its descendants (all of them, also daemons in sessions of their own)
+are
 then adopted by the guardian and killed. The other way round, a runner whose guardian dies is told to stop. So only
 killing both at once leaves strays, and those are found by their mark when the batch is revoked.
 """
@@ -18,7 +19,10 @@ from shared.runner.pool import SIGNALS, STOP_SIGNALS
 
 
 def split() -> int:
-    """Fork. Returns 0 in the runner, and in the guardian the runner's pid. The signals of SIGNALS are blocked in both."""
+    """Fork.
+
+    Returns 0 in the runner, and in the guardian the runner's pid. The signals of SIGNALS are blocked in both.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     adopt_orphans()
     guardian = os.getpid()

@@ -1,4 +1,7 @@
-"""Two favours of the Linux kernel that Python has no names for (prctl). Where ctypes is missing they are not granted."""
+"""Two favours of the Linux kernel that Python has no names for (prctl).
+
+Where ctypes is missing they are not granted.
+"""
 
 from __future__ import annotations
 

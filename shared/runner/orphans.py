@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from shared.resource_side.processes import children, descendants, environment_value
 from shared.resource_side.layout import UNIT_VARIABLE
+from shared.resource_side.processes import children, descendants, environment_value
 from shared.runner.slots import Running
 
 

@@ -25,7 +25,7 @@ SIGNALS = STOP_SIGNALS | {signal.SIGCHLD, signal.SIGHUP}
 
 STOP_LOOK_SECONDS = 2.0
 SETTLE_SECONDS = 0.5
-"""What a command leaves behind may take this long to go by itself (helpers of multiprocessing do) and is not noted."""
+"""What a command leaves behind may take so long to go by itself (helpers of multiprocessing do) and is not noted."""
 FORCE_AGAIN_SECONDS = 0.05
 GIVE_UP_SECONDS = 30.0
 

@@ -81,7 +81,13 @@ class Reports:
         self._event(event="end", how=how, at=at)
         self._results.sync()
         self._events.sync()
-        record = {"how": how, "at": at, "native_id": self._native_id, "results": self._results.count, "reason": reason}
+        record = {
+            "how": how,
+            "at": at,
+            "native_id": self._native_id,
+            "results": self._results.count,
+            "reason": reason,
+        }
         replace(self._folder, END, json.dumps(record).encode())
 
     def _event(self, **record: object) -> None:

@@ -15,7 +15,10 @@ UNTOUCHED, ASKED, FORCED = range(3)
 
 
 class Slot:
-    """One of the p places of a batch: a number, a log file that all its units append to, names for temporary files."""
+    """One of the p places of a batch.
+
+    A number, a log file that all its units append to, names for temporary files.
+    """
 
     def __init__(self, folder: str, number: int) -> None:
         self.number = number

@@ -26,7 +26,10 @@ class NotStarted(Exception):  # noqa: N818 - says what it is
 
 
 class Starter:
-    """Fills in a unit's command, lays out its files, starts it. `has_output` says whether units may have out files."""
+    """Fills in a unit's command, lays out its files, starts it.
+
+    `has_output` says whether units may have out files.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self._template = CommandTemplate(batch.command)

@@ -11,7 +11,10 @@ from shared.runner.slots import Running
 
 
 def record(running: Running, reports: Reports, *, output_limit_bytes: int | None) -> None:
-    """Judge an attempt of which nothing is left and write the result. `output_limit_bytes` None: it has no out file."""
+    """Judge an attempt of which nothing is left and write the result.
+
+    `output_limit_bytes` None: it has no out file.
+    """
     exit_code = os.WEXITSTATUS(running.status) if os.WIFEXITED(running.status) else None
     number = os.WTERMSIG(running.status) if os.WIFSIGNALED(running.status) else None
     outcome, reason, output = "failed", None, None

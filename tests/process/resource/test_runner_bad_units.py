@@ -1,7 +1,6 @@
 """Units that go wrong: each has its own reason in words, and its neighbours never notice."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import pytest
 from tests.workshop import Workshop, processes_marked, results_of, until
 
 
-def reason_of(workshop: Workshop, command: list[str], args: dict[str, Any] | None = None, **more: Any) -> tuple[str, str]:
+def reason_of(
+    workshop: Workshop, command: list[str], args: dict[str, Any] | None = None, **more: Any
+) -> tuple[str, str]:
     """Run three units, the middle one with `args` and the others with {}; return the middle one's reason."""
     results = workshop.run(command, [args or {}], **more)
     reason = results[0]["reason"]
@@ -75,7 +76,7 @@ def test_killed_by_a_signal(workshop: Workshop) -> None:
     ],
 )
 def test_an_out_file_that_is_not_json(workshop: Workshop, content: str, words: str) -> None:
-    code, text = reason_of(workshop, ["cp", "content", "{out_json}"], **{"work": _work_with(workshop, content)})
+    code, text = reason_of(workshop, ["cp", "content", "{out_json}"], work=_work_with(workshop, content))
     assert code == "invalid_output"
     assert words in text
 
@@ -189,9 +190,10 @@ def test_a_unit_over_its_time_is_ended_with_all_its_processes(workshop: Workshop
 
 def test_bad_units_do_not_harm_their_neighbours(workshop: Workshop) -> None:
     scripts = ["exit 3", "kill -KILL $$", "echo x > '{out_json}'", "sleep 100 &", "echo '[1]' > '{out_json}'"]
-    results = workshop.run(["sh", "-c", "eval \"$1\"", "sh", "{args.do}", "{out_json}"], [
-        {"do": script.replace("'{out_json}'", '"$2"')} for script in scripts * 4
-    ])
+    results = workshop.run(
+        ["sh", "-c", 'eval "$1"', "sh", "{args.do}", "{out_json}"],
+        [{"do": script.replace("'{out_json}'", '"$2"')} for script in scripts * 4],
+    )
     codes = [(results[i]["reason"] or {}).get("code") for i in range(20)]
     assert codes == ["exit_code", "signal", "invalid_output", "stray_processes_ended", None] * 4
     assert all(results[i]["output"] == [1] for i in range(4, 20, 5))
@@ -201,4 +203,4 @@ def test_a_unit_that_truncates_its_log_is_still_reported(workshop: Workshop) -> 
     results = workshop.run(["sh", "-c", "echo {unit}; : > /proc/self/fd/1"], [{}] * 3, parallel=1)
     assert all(one["log"][0] <= one["log"][1] for one in results.values())
     assert time.time() >= results[2]["end"]
-    assert os.path.getsize(workshop.folder / "logs" / "slot-0.log") == 0
+    assert (workshop.folder / "logs" / "slot-0.log").stat().st_size == 0

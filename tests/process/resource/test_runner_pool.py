@@ -77,7 +77,9 @@ def test_arguments_travel_in_a_file_and_results_come_back_in_one(workshop: Works
 
 
 def test_values_that_look_like_placeholders_are_not_looked_at_again(workshop: Workshop) -> None:
-    workshop.run(["printf", "%s|%s|%s", "{args.a}", "{args.b}", "{nothing}"], [{"a": "{unit}", "b": {"x": [1, None]}}])
+    workshop.run(
+        ["printf", "%s|%s|%s", "{args.a}", "{args.b}", "{nothing}"], [{"a": "{unit}", "b": {"x": [1, None]}}]
+    )
 
     assert (workshop.folder / "logs" / "slot-0.log").read_text() == '{unit}|{"x": [1, null]}|{nothing}'
 
