@@ -1,10 +1,10 @@
 """Jobs: storing a new one with all that belongs to it, finding and listing them, removing them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, delete, insert, literal, select, text, update
+from sqlalchemy import Row, Select, delete, func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +13,7 @@ from services.executor.repositories.progress import counts_of, lock_job
 from services.executor.states import FINAL_JOB_STATES
 from services.executor.tables import batches, job_files, jobs, units
 from shared.contracts.jobs import PlannedBatch
+from shared.errors import Conflict
 
 # What callers see of a job; the large columns `spec` and `snapshot` stay where they are.
 SHOWN = tuple(
@@ -42,6 +43,11 @@ SHOWN = tuple(
         "ended_at",
         "disk_bytes",
     )
+)
+# What it takes to make a job again, or to reach its folder.
+_SOURCE = tuple(
+    jobs.c[name]
+    for name in ("id", "owner", "state", "profile_id", "resource_id", "folder", "unit_count", "spec", "snapshot")
 )
 _UNITS_A_STATEMENT = 20_000
 
@@ -148,13 +154,14 @@ async def add_files(connection: AsyncConnection, job_id: str, files: Mapping[str
 async def copy_units_and_files(
     connection: AsyncConnection, source_id: str, job_id: str, plan: Iterable[PlannedBatch]
 ) -> None:
-    """Give a new job the units and files of another one."""
+    """Give a new job the units and files of another one. Raises Conflict when some are gone already."""
     for batch in plan:
         chosen = select(literal(job_id), units.c.unit_index, units.c.arguments, literal(batch.index)).where(
             units.c.job_id == source_id, units.c.unit_index.between(batch.first, batch.first + batch.unit_count - 1)
         )
         names = ["job_id", "unit_index", "arguments", "batch_index"]
-        await connection.execute(insert(units).from_select(names, chosen))
+        if (await connection.execute(insert(units).from_select(names, chosen))).rowcount != batch.unit_count:
+            raise Conflict("The job is being removed: its units are not all there any more")
     files = select(literal(job_id), job_files.c.name, job_files.c.content).where(job_files.c.job_id == source_id)
     await connection.execute(insert(job_files).from_select(["job_id", "name", "content"], files))
 
@@ -181,8 +188,7 @@ async def find_owner(connection: AsyncConnection, job_id: str) -> Row[Any] | Non
 
 async def find_job_source(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
     """What a job was made of: `spec`, `snapshot` and who it belongs to."""
-    columns = (jobs.c.id, jobs.c.owner, jobs.c.profile_id, jobs.c.folder, jobs.c.state, jobs.c.unit_count)
-    query: Select[*tuple[Any, ...]] = select(*columns, jobs.c.spec, jobs.c.snapshot).where(jobs.c.id == job_id)
+    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.id == job_id)
     return (await connection.execute(query)).one_or_none()
 
 
@@ -221,7 +227,64 @@ async def request_cancel(connection: AsyncConnection, job_id: str, by: str, at: 
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
+async def delete_units(connection: AsyncConnection, job_id: str, below: int) -> None:
+    """Remove a job's units with indices below this: a million of them go in several transactions."""
+    await connection.execute(delete(units).where(units.c.job_id == job_id, units.c.unit_index < below))
+
+
 async def delete_final_job(connection: AsyncConnection, job_id: str) -> bool:
     """Remove an ended job's rows; False when it has not ended or is not there."""
     statement = delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(FINAL_JOB_STATES))
     return (await connection.execute(statement)).rowcount == 1
+
+
+async def ended_before(
+    connection: AsyncConnection, moment: float, *, without: Collection[str], limit: int
+) -> list[Row[Any]]:
+    """Jobs that ended before this moment (epoch seconds), the oldest first, as `find_job_source` gives them."""
+    query: Select[*tuple[Any, ...]] = (
+        select(*_SOURCE)
+        .where(jobs.c.ended_at < moment, jobs.c.state.in_(FINAL_JOB_STATES), jobs.c.id.not_in(list(without)))
+        .order_by(jobs.c.ended_at)
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).all())
+
+
+async def first_end(connection: AsyncConnection) -> float | None:
+    """When the first of the ended jobs ended (epoch seconds)."""
+    moment: float | None = (await connection.execute(select(func.min(jobs.c.ended_at)))).scalar_one()
+    return moment
+
+
+async def unmeasured(connection: AsyncConnection, *, without: Collection[str], limit: int) -> list[Row[Any]]:
+    """Ended jobs whose disk use is not known, the newest first."""
+    query: Select[*tuple[Any, ...]] = (
+        select(*_SOURCE)
+        .where(jobs.c.ended_at.is_not(None), jobs.c.disk_bytes.is_(None), jobs.c.id.not_in(list(without)))
+        .order_by(jobs.c.ended_at.desc())
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).all())
+
+
+async def unended(connection: AsyncConnection, owner: str | None, limit: int) -> list[Row[Any]]:
+    """Jobs that have not ended, of one owner or of all, the newest first."""
+    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.state.not_in(FINAL_JOB_STATES))
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    return list((await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).all())
+
+
+async def store_disk_bytes(connection: AsyncConnection, job_id: str, disk_bytes: int) -> None:
+    """Note what an ended job's folder takes up."""
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(disk_bytes=disk_bytes))
+
+
+async def usage_by_resource(connection: AsyncConnection, owner: str | None) -> list[tuple[str, int, int]]:
+    """(resource id, jobs, their known disk use in bytes), of one owner or of all."""
+    query = select(jobs.c.resource_id, func.count(), func.coalesce(func.sum(jobs.c.disk_bytes), 0))
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    rows = await connection.execute(query.group_by(jobs.c.resource_id).order_by(jobs.c.resource_id))
+    return [(resource_id, count, int(total)) for resource_id, count, total in rows]
