@@ -3,7 +3,7 @@
 import sysconfig
 from pathlib import Path
 
-_NOT_PACKAGES = {"site-packages", "dist-packages", "lib-dynload", "__pycache__"}
+_NOT_PACKAGES = {"__pycache__"}
 
 
 def standard_library_packages() -> list[dict[str, str]]:
@@ -12,7 +12,9 @@ def standard_library_packages() -> list[dict[str, str]]:
     return [
         {"package": path.stem, "path": str(path)}
         for path in sorted(library.iterdir())
-        if path.name not in _NOT_PACKAGES and (path.suffix == ".py" or _holds_source(path))
+        if path.stem.isidentifier()
+        and path.name not in _NOT_PACKAGES
+        and (path.suffix == ".py" or _holds_source(path))
     ]
 
 
