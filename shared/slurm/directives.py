@@ -31,6 +31,14 @@ OWN_OPTIONS: dict[str, str] = {
     "gid": "",
     "clusters": "M",
     "get-user-env": "",
+    "propagate": "",
+    "ignore-pbs": "",
+    "ntasks-per-core": "",
+    "ntasks-per-socket": "",
+    "ntasks-per-gpu": "",
+    "tasks-per-node": "",
+    "cpus-per-gpu": "",
+    "mem-per-gpu": "",
 }
 """Options that Stoker sets itself, or that would take the job out of its sight; with their one-letter spelling."""
 

@@ -17,7 +17,9 @@ def parse_memory(value: int | str, path: str = "mem") -> int:
             return value
     elif isinstance(value, str) and (found := _WRITTEN.fullmatch(value)):
         return int(found[1]) * _MEGABYTES[found[2]]
-    message = f'must be megabytes, such as 8000, or a whole number with M, G or T, such as "71M", "3G", "2T"; not {value!r}'
+    message = (
+        f'must be megabytes, such as 8000, or a whole number with M, G or T, such as "71M", "3G", "2T"; not {value!r}'
+    )
     raise Invalid(message, [FieldError(path, message)])
 
 

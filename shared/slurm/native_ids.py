@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-_ID = re.compile(r"(?P<job>\d{1,12})(?:\+\d{1,6})?(?:_(?P<tasks>\d{1,9}|\[[^\[\]]*\]))?(?:\.(?P<step>\S{1,64}))?", re.ASCII)
+_ID = re.compile(
+    r"(?P<job>\d{1,12})(?:\+\d{1,6})?(?:_(?P<tasks>\d{1,9}|\[[^\[\]]*\]))?(?:\.(?P<step>\S{1,64}))?", re.ASCII
+)
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?", re.ASCII)
 _TASK = re.compile(r"(\d{1,12})_(\d{1,9})", re.ASCII)
 _THROTTLE = re.compile(r"%\d{1,9}", re.ASCII)

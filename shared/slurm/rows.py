@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import msgspec
 
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
 _NONCE = re.compile(r"[0-9a-f]{16,64}", re.ASCII)
 
 
@@ -42,3 +43,8 @@ def split_rows(text: str, nonce: str, width: int) -> Rows:
     if not rows:
         stray = borders[0]
     return Rows(rows, int((len(tokens) - 1) % step != 0), sum(1 for line in stray if line.strip()))
+
+
+def read_whole_number(text: str) -> int | None:
+    """Return a number that is written in at most twelve digits, None for anything else."""
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else None

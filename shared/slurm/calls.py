@@ -1,0 +1,65 @@
+"""How SLURM's commands are called: the environment, and what a failed call means."""
+
+import re
+from collections.abc import Mapping
+
+QUERY_ENVIRONMENT: Mapping[str, str] = {
+    "SLURM_TIME_FORMAT": "%s",  # epoch seconds, whatever the site's clock shows
+    "SLURM_BITSTR_LEN": "0",  # whole lists of waiting tasks, not their first 64 characters
+    "TZ": "UTC",
+    "LC_ALL": "C",
+}
+"""Set for squeue, sacct and scontrol. Nothing else with SLURM_, SBATCH_, SQUEUE_ or SACCT_ in it but SLURM_CONF may reach
+any of SLURM's commands: such variables change what they do and print."""
+
+_NO_ANSWER = (
+    (re.compile(r"socket timed out|timed out on send|i/o operation", re.IGNORECASE), "SLURM did not answer in time"),
+    (
+        re.compile(
+            r"unable to contact slurm controller|zero bytes were transmitted or received|connection refused"
+            r"|connection reset|transport endpoint is not connected|communication (?:connection|shutdown) failure"
+            r"|(?:no route to host|network is unreachable)|slurm backup controller in standby mode"
+            r"|unexpected msg type received|could not load configuration",
+            re.IGNORECASE,
+        ),
+        "SLURM's controller cannot be reached",
+    ),
+    (
+        re.compile(
+            r"slurm_persist_conn_open|problem talking to the database|unable to connect to database", re.IGNORECASE
+        ),
+        "SLURM's accounting cannot be reached",
+    ),
+    (
+        re.compile(r"munge|protocol authentication error|authentication (?:error|credential)", re.IGNORECASE),
+        "SLURM does not accept the credentials of this host (is munge running, are the clocks right?)",
+    ),
+    (
+        re.compile(
+            r"unable to process configuration file|could not establish a configuration source|cannot stat file"
+            r"|dns srv lookup failed|fetch_config",
+            re.IGNORECASE,
+        ),
+        "SLURM's configuration cannot be read",
+    ),
+)
+_PREFIX = re.compile(r"^\s*[\w.-]{1,40}: (?:error|fatal|warning)?:?\s*", re.ASCII)
+_LONGEST_LINE = 400
+
+
+def why_no_answer(stderr: str) -> str | None:
+    """Return in plain words why a call got no answer from SLURM; None where the message says something else.
+
+    A call without an answer says nothing about any job, and a submission may have taken effect in spite of it.
+    """
+    for pattern, words in _NO_ANSWER:
+        if pattern.search(stderr):
+            return words
+    return None
+
+
+def last_words(stderr: str) -> str:
+    """Return what a command complained of, in one line and without its name; empty where it said nothing."""
+    lines = [_PREFIX.sub("", line).strip() for line in stderr.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Try ")]
+    return "; ".join(dict.fromkeys(lines[-2:]))[:_LONGEST_LINE]
