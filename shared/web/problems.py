@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from shared.contracts.problems import FieldError, Problem
-from shared.errors import Conflict, Invalid, NotFound, StokerError, Unavailable
+from shared.errors import Conflict, Forbidden, Invalid, NotFound, StokerError, Unavailable
 from shared.logs import get_logger
 from shared.request_ids import current_request_id
 
@@ -101,6 +101,8 @@ def _described(  # noqa: PLR0911 - a table reads best as one
             return error.slug, error.detail, (), error.headers
         case Invalid():
             return error.slug, error.message, error.errors, {}
+        case Forbidden():
+            return "forbidden", error.message, (), {}
         case NotFound():
             return "not-found", error.message, (), {}
         case Conflict():

@@ -1,0 +1,1 @@
+"""HTTP: parameters in, contracts out. Decisions are made in the stores and the rules."""

@@ -1,0 +1,41 @@
+"""What the controllers of resources and profiles share: versions as ETags, and specs from bodies."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Response
+
+from shared.contracts.profiles import Profile
+from shared.contracts.resources import Resource
+from shared.errors import Invalid
+from shared.web.bodies import convert_body, decode_body, decode_json, merge_patch
+from shared.web.body_errors import Rules
+from shared.web.etags import etag
+
+T = TypeVar("T", Resource, Profile)
+S = TypeVar("S")
+
+
+def tagged(thing: T, *, status_code: int = 200) -> Response[T]:
+    """Return the answer with the version as its ETag."""
+    return Response(thing, status_code=status_code, headers={"ETag": etag(thing.version)})
+
+
+def replaced_spec(body: bytes, kind: Any, rules: Rules, normal_form: Callable[[S], S]) -> Callable[[S], S]:
+    """Return what PUT makes of the present spec: the one in the body."""
+    spec = normal_form(decode_body(body, kind, rules))
+    return lambda _: spec
+
+
+def changed_spec(body: bytes, kind: Any, rules: Rules, normal_form: Callable[[S], S]) -> Callable[[S], S]:
+    """Return what PATCH makes of the present spec: merged with the body, and checked as a whole."""
+    patch = decode_json(body)
+    if not isinstance(patch, dict):
+        raise Invalid("a merge patch is an object with the keys to change")
+
+    def change(present: S) -> S:
+        merged = merge_patch(msgspec.to_builtins(present), patch)
+        return normal_form(convert_body(merged, kind, rules))
+
+    return change

@@ -1,0 +1,99 @@
+"""`/v1/resources`, and the profiles of one."""
+
+from typing import Annotated, Any
+
+from litestar import Controller, Response, delete, get, patch, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter, SkipValidation
+
+from services.registry.controllers.answers import changed_spec, replaced_spec, tagged
+from services.registry.rules import PROFILE_RULES, RESOURCE_RULES
+from services.registry.rules.profiles import normal_form as normal_profile
+from services.registry.rules.resources import normal_form
+from services.registry.stores.profiles import ProfileStore
+from services.registry.stores.resources import ResourceStore
+from shared.contracts.keys import Caller
+from shared.contracts.pages import Page
+from shared.contracts.profiles import Profile, ProfileSpec
+from shared.contracts.resources import Resource, ResourceSpec, ResourceType
+from shared.web.bodies import decode_body
+from shared.web.callers import admins_only
+from shared.web.content_types import accepts
+from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from shared.web.etags import IfMatch, expected_versions
+
+Resources = NamedDependency[SkipValidation[ResourceStore]]
+Profiles = NamedDependency[SkipValidation[ProfileStore]]
+Who = NamedDependency[SkipValidation[Caller]]
+
+
+class ResourceController(Controller):
+    """Users see the resources of the profiles granted to them; only administrators change any."""
+
+    path = "/v1/resources"
+    tags = ["resources"]
+
+    @post("/", guards=[admins_only], opt=accepts(ResourceSpec), summary="Add a resource")
+    async def create(self, body: bytes, resources: Resources) -> Response[Resource]:
+        spec = normal_form(decode_body(body, ResourceSpec, RESOURCE_RULES))
+        return tagged(await resources.create(spec), status_code=201)
+
+    @get("/", summary="List resources")
+    async def index(
+        self,
+        resources: Resources,
+        caller: Who,
+        kind: Annotated[ResourceType | None, QueryParameter(name="type")] = None,
+        name: FromQuery[str | None] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Page[Resource]:
+        after = decode_cursor(cursor, str)
+        return page(*await resources.page(caller, kind=kind, name=name, after=after, limit=limit))
+
+    @get("/{resource_id:str}", summary="Read a resource")
+    async def show(self, resource_id: FromPath[str], resources: Resources, caller: Who) -> Response[Resource]:
+        return tagged(await resources.get(resource_id, caller))
+
+    @put("/{resource_id:str}", guards=[admins_only], opt=accepts(ResourceSpec), summary="Replace a resource")
+    async def replace(
+        self, resource_id: FromPath[str], body: bytes, resources: Resources, if_match: IfMatch = None
+    ) -> Response[Resource]:
+        make = replaced_spec(body, ResourceSpec, RESOURCE_RULES, normal_form)
+        return tagged(await resources.change(resource_id, make, expected_versions(if_match)))
+
+    @patch(
+        "/{resource_id:str}",
+        guards=[admins_only],
+        opt=accepts(dict[str, Any]),
+        summary="Change some keys of a resource (RFC 7396: null removes one)",
+    )
+    async def change(
+        self, resource_id: FromPath[str], body: bytes, resources: Resources, if_match: IfMatch = None
+    ) -> Response[Resource]:
+        make = changed_spec(body, ResourceSpec, RESOURCE_RULES, normal_form)
+        return tagged(await resources.change(resource_id, make, expected_versions(if_match)))
+
+    @delete("/{resource_id:str}", guards=[admins_only], summary="Remove a resource that nothing uses")
+    async def remove(self, resource_id: FromPath[str], resources: Resources, if_match: IfMatch = None) -> None:
+        await resources.delete(resource_id, expected_versions(if_match))
+
+    @post("/{resource_id:str}/profiles", guards=[admins_only], opt=accepts(ProfileSpec), summary="Add a profile")
+    async def create_profile(self, resource_id: FromPath[str], body: bytes, profiles: Profiles) -> Response[Profile]:
+        spec = normal_profile(decode_body(body, ProfileSpec, PROFILE_RULES))
+        return tagged(await profiles.create(resource_id, spec), status_code=201)
+
+    @get("/{resource_id:str}/profiles", summary="List the profiles of a resource")
+    async def index_profiles(
+        self,
+        resource_id: FromPath[str],
+        resources: Resources,
+        profiles: Profiles,
+        caller: Who,
+        name: FromQuery[str | None] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Page[Profile]:
+        after = decode_cursor(cursor, str)
+        await resources.get(resource_id, caller)
+        return page(*await profiles.page(caller, resource_id=resource_id, name=name, after=after, limit=limit))

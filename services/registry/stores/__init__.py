@@ -1,0 +1,1 @@
+"""Reading and changing the registry's rows. Nothing here knows HTTP; errors are those of `shared.errors`."""
