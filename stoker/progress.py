@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
@@ -74,11 +75,12 @@ async def watch_to_end(executor: ExecutorClient, job: Job, console: Console) -> 
         return job
     with JobProgress(job, console) as progress:
         patience = Patience(_PATIENCE_SECONDS, progress.show_outage)
-        async for event in executor.events(job.id, on_outage=patience):
-            patience.reset()
-            progress.show(event)
-            if event.state in FINAL_JOB_STATES:
-                break
+        async with aclosing(executor.events(job.id, on_outage=patience)) as events:
+            async for event in events:
+                patience.reset()
+                progress.show(event)
+                if event.state in FINAL_JOB_STATES:
+                    break
     return await executor.job(job.id)
 
 
@@ -87,7 +89,7 @@ async def _show_bad_units(executor: ExecutorClient, job: Job, console: Console) 
         if not getattr(job.counts, state):
             continue
         shown = 0
-        async for unit in executor.units(job.id, state=state):
+        async for unit in executor.units(job.id, state=state, page_size=MAX_FAILED_UNITS_PER_EVENT):
             console.print(failure_line(FailedUnit(index=unit.index, state=unit.state, reason=unit.reason)))
             shown += 1
             if shown == MAX_FAILED_UNITS_PER_EVENT:

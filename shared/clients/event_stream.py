@@ -1,8 +1,8 @@
 """The stream of job events, unbroken over broken connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol
 
 import httpx
@@ -38,17 +38,18 @@ class OpensStreams(Protocol):
 
 async def follow_events(
     stream: OpensStreams, *, job_id: str | None, after: int, on_outage: OnOutage | None
-) -> AsyncIterator[JobEvent]:
+) -> AsyncGenerator[JobEvent]:
     """Events with a position above `after`, for ever; see `ExecutorClient.events`."""
     position, repetition = after, 0
     while True:
         repetition += 1
         wanted_seconds: float | None = None
         try:
-            async for event in _connection(stream, job_id, position):
-                if event.position > position:
-                    position, repetition = event.position, 0
-                    yield event
+            async with aclosing(_connection(stream, job_id, position)) as events:
+                async for event in events:
+                    if event.position > position:
+                        position, repetition = event.position, 0
+                        yield event
         except Unavailable as error:
             wanted_seconds = error.retry_after_seconds
             if on_outage is not None:
@@ -56,7 +57,7 @@ async def follow_events(
         await asyncio.sleep(pause_seconds(repetition, wanted_seconds))
 
 
-async def _connection(stream: OpensStreams, job_id: str | None, position: int) -> AsyncIterator[JobEvent]:
+async def _connection(stream: OpensStreams, job_id: str | None, position: int) -> AsyncGenerator[JobEvent]:
     parser = EventParser()
     async with stream(
         "/v1/events",

@@ -1,7 +1,7 @@
 """The executor: jobs, their units, logs and results, and the stream of events."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import datetime
 from urllib.parse import quote
 
@@ -25,7 +25,10 @@ _STREAM_SILENCE_SECONDS = 60.0
 
 
 class ExecutorClient(ServiceClient):
-    """Calls of the executor. Errors: Invalid, NotFound, Conflict, Unauthorized, Forbidden, Unavailable."""
+    """Calls of the executor. Errors: Invalid, NotFound, Conflict, Unauthorized, Forbidden, Unavailable.
+
+    Streams that are left before their end want `contextlib.aclosing`, so that their connection is closed at once.
+    """
 
     service = "executor"
 
@@ -110,19 +113,19 @@ class ExecutorClient(ServiceClient):
         limit: int | None = None,
         follow: bool = False,
         on_outage: Callable[[Unavailable], None] | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """A unit's log from `offset` (bytes); with `follow`, until the unit ends, through outages (see `events`)."""
         path = _path(job_id, f"units/{index}/log")
         return follow_log(self._stream, path, offset=offset, limit=limit, follow=follow, on_outage=on_outage)
 
-    async def log(self, job_id: str, *, follow: bool = False) -> AsyncIterator[bytes]:
+    async def log(self, job_id: str, *, follow: bool = False) -> AsyncGenerator[bytes]:
         """The whole job's log: one part per source, each under a header line."""
         silence = None if follow else _STREAM_SILENCE_SECONDS
         async with self._stream(_path(job_id, "log"), query={"follow": follow}, silence_seconds=silence) as answer:
             async for chunk in answer.aiter_bytes():
                 yield chunk
 
-    async def results(self, job_id: str) -> AsyncIterator[UnitResult]:
+    async def results(self, job_id: str) -> AsyncGenerator[UnitResult]:
         """The results of all units, in order."""
         decoder = msgspec.json.Decoder(UnitResult)
         async with self._stream(_path(job_id, "results"), silence_seconds=_STREAM_SILENCE_SECONDS) as answer:
@@ -130,7 +133,7 @@ class ExecutorClient(ServiceClient):
                 if line:
                     yield decoder.decode(line)
 
-    async def archive(self, job_id: str) -> AsyncIterator[bytes]:
+    async def archive(self, job_id: str) -> AsyncGenerator[bytes]:
         """A zip of the job's folder, piece by piece."""
         async with self._stream(_path(job_id, "archive"), silence_seconds=_STREAM_SILENCE_SECONDS) as answer:
             async for chunk in answer.aiter_bytes():
@@ -142,7 +145,7 @@ class ExecutorClient(ServiceClient):
         *,
         after: int = 0,
         on_outage: Callable[[Unavailable], None] | None = None,
-    ) -> AsyncIterator[JobEvent]:
+    ) -> AsyncGenerator[JobEvent]:
         """Events of one job, or of all that the caller may see, after the given position; for ever.
 
         None is missed and none comes twice: after a lost connection it goes on where it was, by itself, with

@@ -1,7 +1,7 @@
 """A log that is read from an offset, followed over broken connections."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from shared.clients.event_stream import OnOutage, OpensStreams
 from shared.clients.retries import pause_seconds
@@ -14,7 +14,7 @@ _SILENCE_SECONDS = 60.0
 
 async def follow_log(
     stream: OpensStreams, path: str, *, offset: int, limit: int | None, follow: bool, on_outage: OnOutage | None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Bytes from `offset`, at most `limit`; with `follow` until the server says that it is all."""
     end = None if limit is None else offset + limit
     repetition = 0
