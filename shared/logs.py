@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import structlog
@@ -17,7 +17,7 @@ from shared.request_ids import current_request_id
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # These say a line per request, statement or poll; what they know is in our own lines.
-_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "sqlalchemy", "paramiko", "uvicorn.access", "asyncio")
+_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "sqlalchemy", "paramiko", "alembic", "uvicorn.access", "asyncio")
 # The last net: no code of ours logs a key or a password, but a foreign message may quote one.
 _KEYS = re.compile(r"stk_[0-9a-z]{26}_[A-Za-z0-9_-]{20,}")
 _PASSWORDS = re.compile(r"(://[^/\s:@\"]*:)[^@\s\"]+@")
@@ -25,8 +25,11 @@ _PASSWORDS = re.compile(r"(://[^/\s:@\"]*:)[^@\s\"]+@")
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
-def configure_logging(*, service: str, level: str = "info", log_format: str = "json") -> None:
-    """Set up logs of this process; calling it again replaces what was set up."""
+def configure_logging(
+    *, service: str, level: str = "info", log_format: str = "json", stream: TextIO | None = None
+) -> None:
+    """Set up logs of this process (on standard output, unless told otherwise); calling it again starts anew."""
+    output = stream or sys.stdout
     threshold = _LEVELS[level]
     first: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -34,15 +37,15 @@ def configure_logging(*, service: str, level: str = "info", log_format: str = "j
         _context(service),
     ]
     console = log_format == "console"
-    renderer = _console_renderer() if console else _render_json
+    renderer = _console_renderer(colors=output.isatty()) if console else _render_json
     last: list[Any] = [structlog.dev.set_exc_info] if console else [structlog.processors.format_exc_info]
     structlog.configure(
         processors=[*first, *last, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.BytesLoggerFactory(file=sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(file=output.buffer),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*first, _logger_name],
@@ -102,9 +105,9 @@ def _render_json(_logger: object, _method: str, event: Event) -> bytes:
     return redacted(_encoder.encode(ordered).decode()).encode()
 
 
-def _console_renderer() -> structlog.typing.Processor:
+def _console_renderer(*, colors: bool) -> structlog.typing.Processor:
     console = structlog.dev.ConsoleRenderer(
-        colors=sys.stdout.isatty(), timestamp_key="ts", exception_formatter=structlog.dev.plain_traceback
+        colors=colors, timestamp_key="ts", exception_formatter=structlog.dev.plain_traceback
     )
 
     def render(logger: object, method: str, event: Event) -> bytes:

@@ -20,7 +20,8 @@ MEND = "python -m services.registry migrate"
 def main() -> None:
     """Run the subcommand that was asked for."""
     arguments = _parser().parse_args()
-    settings = settings_or_exit(RegistrySettings, service="registry")
+    serving = arguments.command in {None, "serve"}
+    settings = settings_or_exit(RegistrySettings, service="registry", logs_to=None if serving else sys.stderr)
     url = settings.database_url.reveal()
     with errors_in_one_line():
         if arguments.command == "migrate":

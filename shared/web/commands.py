@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from shared.errors import Invalid, StokerError
 from shared.logs import configure_logging
@@ -13,15 +13,18 @@ S = TypeVar("S", bound=ServiceSettings)
 WRONG_SETTINGS = 2
 
 
-def settings_or_exit(kind: type[S], *, service: str) -> S:
-    """Return the settings with logs set up; exit with status 2 and every wrong variable on standard error."""
+def settings_or_exit(kind: type[S], *, service: str, logs_to: TextIO | None = None) -> S:
+    """Return the settings with logs set up (`logs_to`: standard output unless a command prints something else there).
+
+    Exits with status 2 and every wrong variable on standard error.
+    """
     try:
         settings = load_settings(kind)
     except Invalid as error:
         lines = [f"  {wrong.path} {wrong.message}" for wrong in error.errors]
         sys.stderr.write("\n".join(["wrong settings:", *lines]) + "\n")
         sys.exit(WRONG_SETTINGS)
-    configure_logging(service=service, level=settings.log_level, log_format=settings.log_format)
+    configure_logging(service=service, level=settings.log_level, log_format=settings.log_format, stream=logs_to)
     return settings
 
 

@@ -2,7 +2,7 @@
 
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, SkipValidation
+from litestar.params import FromPath, RawBody, SkipValidation
 
 from services.registry.key_uses import KeyUses
 from services.registry.rules.access_keys import ACCESS_KEY_RULES
@@ -35,7 +35,7 @@ class AccessKeyController(Controller):
     tags = ["access keys"]
 
     @post("/", guards=[admins_only], opt=accepts(AccessKeyCreate), summary="Make a key; only this answer shows it")
-    async def create(self, body: bytes, keys: Keys) -> Response[NewAccessKey]:
+    async def create(self, body: RawBody, keys: Keys) -> Response[NewAccessKey]:
         new = await keys.create(decode_body(body, AccessKeyCreate, ACCESS_KEY_RULES))
         return Response(new, status_code=201, headers={"Cache-Control": "no-store"})
 
@@ -53,7 +53,7 @@ class AccessKeyController(Controller):
         opt=accepts(AccessKeyPatch),
         summary="Change what a key is granted, or when it expires",
     )
-    async def change(self, key_id: FromPath[str], body: bytes, keys: Keys, own_keys: OwnKeys) -> AccessKey:
+    async def change(self, key_id: FromPath[str], body: RawBody, keys: Keys, own_keys: OwnKeys) -> AccessKey:
         changed = await keys.change(key_id, decode_body(body, AccessKeyPatch))
         own_keys.forget()
         return changed
@@ -66,11 +66,11 @@ class AccessKeyController(Controller):
     @post(
         "/verify",
         guards=[services_only],
-        opt=accepts(VerifyRequest),
+        opt=accepts(VerifyRequest) | {"more_problems": (404,)},
         status_code=200,
         summary="Say whose key has this SHA-256 (services)",
     )
-    async def verify(self, body: bytes, uses: Uses) -> Caller:
+    async def verify(self, body: RawBody, uses: Uses) -> Caller:
         found = await uses.caller(decode_body(body, VerifyRequest).key_sha256)
         if found is None:
             raise NotFound("there is no such key, or it has expired")

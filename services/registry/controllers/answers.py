@@ -1,10 +1,10 @@
 """What the controllers of resources and profiles share: versions as ETags, and specs from bodies."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
-from litestar import Response
+from litestar import MediaType, Response
 
 from shared.contracts.profiles import Profile
 from shared.contracts.resources import Resource
@@ -15,11 +15,18 @@ from shared.web.etags import etag
 
 T = TypeVar("T", Resource, Profile)
 S = TypeVar("S")
+_encode = msgspec.json.Encoder().encode
 
 
 def tagged(thing: T, *, status_code: int = 200) -> Response[T]:
-    """Return the answer with the version as its ETag."""
-    return Response(thing, status_code=status_code, headers={"ETag": etag(thing.version)})
+    """Return the answer with the version as its ETag. It is encoded here: Litestar's own way takes twice as long."""
+    response = Response(
+        _encode(thing),
+        status_code=status_code,
+        headers={"ETag": etag(thing.version)},
+        media_type=MediaType.JSON,
+    )
+    return cast("Response[T]", response)
 
 
 def replaced_spec(body: bytes, kind: Any, rules: Rules, normal_form: Callable[[S], S]) -> Callable[[S], S]:

@@ -2,7 +2,7 @@
 
 from litestar import Controller, delete, get, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, SkipValidation
+from litestar.params import FromPath, FromQuery, RawBody, SkipValidation
 
 from services.registry.stores.holds import HoldStore
 from shared.contracts.holds import Connection, Hold, HoldCreate
@@ -23,7 +23,7 @@ class HoldController(Controller):
     guards = [services_only]
 
     @put("/{token:str}", opt=accepts(HoldCreate), summary="Take a hold; repeating it is safe")
-    async def take(self, token: FromPath[str], body: bytes, holds: Holds) -> Hold:
+    async def take(self, token: FromPath[str], body: RawBody, holds: Holds) -> Hold:
         wanted = decode_body(body, HoldCreate)
         return await holds.put(token, wanted.holder, wanted.profile_id)
 
@@ -53,6 +53,10 @@ class ConnectionController(Controller):
     tags = ["services"]
     guards = [services_only]
 
-    @get("/{profile_id:str}", summary="Read what is needed to reach a profile's resource")
+    @get(
+        "/{profile_id:str}",
+        opt={"more_problems": (409,)},
+        summary="Read what is needed to reach a profile's resource",
+    )
     async def show(self, profile_id: FromPath[str], holds: Holds) -> Connection:
         return await holds.connection(profile_id)

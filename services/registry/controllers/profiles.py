@@ -3,7 +3,7 @@
 from typing import Any
 
 from litestar import Controller, Response, delete, get, patch, put
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, RawBody
 
 from services.registry.controllers.answers import changed_spec, replaced_spec, tagged
 from services.registry.controllers.resources import Profiles, Who
@@ -42,7 +42,7 @@ class ProfileController(Controller):
 
     @put("/{profile_id:str}", guards=[admins_only], opt=accepts(ProfileSpec), summary="Replace a profile")
     async def replace(
-        self, profile_id: FromPath[str], body: bytes, profiles: Profiles, if_match: IfMatch = None
+        self, profile_id: FromPath[str], body: RawBody, profiles: Profiles, if_match: IfMatch = None
     ) -> Response[Profile]:
         make = replaced_spec(body, ProfileSpec, PROFILE_RULES, normal_form)
         return tagged(await profiles.change(profile_id, make, expected_versions(if_match)))
@@ -54,7 +54,7 @@ class ProfileController(Controller):
         summary="Change some keys of a profile (RFC 7396: null removes one)",
     )
     async def change(
-        self, profile_id: FromPath[str], body: bytes, profiles: Profiles, if_match: IfMatch = None
+        self, profile_id: FromPath[str], body: RawBody, profiles: Profiles, if_match: IfMatch = None
     ) -> Response[Profile]:
         make = changed_spec(body, ProfileSpec, PROFILE_RULES, normal_form)
         return tagged(await profiles.change(profile_id, make, expected_versions(if_match)))

@@ -1,10 +1,10 @@
 """`/v1/resources`, and the profiles of one."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, QueryParameter, SkipValidation
+from litestar.params import FromPath, FromQuery, RawBody, SkipValidation
 
 from services.registry.controllers.answers import changed_spec, replaced_spec, tagged
 from services.registry.rules import PROFILE_RULES, RESOURCE_RULES
@@ -34,7 +34,7 @@ class ResourceController(Controller):
     tags = ["resources"]
 
     @post("/", guards=[admins_only], opt=accepts(ResourceSpec), summary="Add a resource")
-    async def create(self, body: bytes, resources: Resources) -> Response[Resource]:
+    async def create(self, body: RawBody, resources: Resources) -> Response[Resource]:
         spec = normal_form(decode_body(body, ResourceSpec, RESOURCE_RULES))
         return tagged(await resources.create(spec), status_code=201)
 
@@ -43,13 +43,13 @@ class ResourceController(Controller):
         self,
         resources: Resources,
         caller: Who,
-        kind: Annotated[ResourceType | None, QueryParameter(name="type")] = None,
+        type: FromQuery[ResourceType | None] = None,  # noqa: A002 - the parameter's name in HTTP
         name: FromQuery[str | None] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[Resource]:
         after = decode_cursor(cursor, str)
-        return page(*await resources.page(caller, kind=kind, name=name, after=after, limit=limit))
+        return page(*await resources.page(caller, kind=type, name=name, after=after, limit=limit))
 
     @get("/{resource_id:str}", summary="Read a resource")
     async def show(self, resource_id: FromPath[str], resources: Resources, caller: Who) -> Response[Resource]:
@@ -57,7 +57,7 @@ class ResourceController(Controller):
 
     @put("/{resource_id:str}", guards=[admins_only], opt=accepts(ResourceSpec), summary="Replace a resource")
     async def replace(
-        self, resource_id: FromPath[str], body: bytes, resources: Resources, if_match: IfMatch = None
+        self, resource_id: FromPath[str], body: RawBody, resources: Resources, if_match: IfMatch = None
     ) -> Response[Resource]:
         make = replaced_spec(body, ResourceSpec, RESOURCE_RULES, normal_form)
         return tagged(await resources.change(resource_id, make, expected_versions(if_match)))
@@ -69,7 +69,7 @@ class ResourceController(Controller):
         summary="Change some keys of a resource (RFC 7396: null removes one)",
     )
     async def change(
-        self, resource_id: FromPath[str], body: bytes, resources: Resources, if_match: IfMatch = None
+        self, resource_id: FromPath[str], body: RawBody, resources: Resources, if_match: IfMatch = None
     ) -> Response[Resource]:
         make = changed_spec(body, ResourceSpec, RESOURCE_RULES, normal_form)
         return tagged(await resources.change(resource_id, make, expected_versions(if_match)))
@@ -79,7 +79,9 @@ class ResourceController(Controller):
         await resources.delete(resource_id, expected_versions(if_match))
 
     @post("/{resource_id:str}/profiles", guards=[admins_only], opt=accepts(ProfileSpec), summary="Add a profile")
-    async def create_profile(self, resource_id: FromPath[str], body: bytes, profiles: Profiles) -> Response[Profile]:
+    async def create_profile(
+        self, resource_id: FromPath[str], body: RawBody, profiles: Profiles
+    ) -> Response[Profile]:
         spec = normal_profile(decode_body(body, ProfileSpec, PROFILE_RULES))
         return tagged(await profiles.create(resource_id, spec), status_code=201)
 
