@@ -2,24 +2,22 @@
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from shared.secrets import Secret
 from shared.settings import DatabaseUrl, HttpUrl, RedisUrl, ServiceSettings
 
 
-class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """As much as is needed to migrate the database."""
+class MigrationSettings(ServiceSettings, frozen=True, kw_only=True):
+    """As much as is needed to bring the database's schema up to date."""
 
     database_url: Annotated[DatabaseUrl, Meta(description="the executor's own database")]
 
 
-class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
+class ExecutorSettings(MigrationSettings, frozen=True, kw_only=True):
     """All settings of the executor."""
 
     listen_port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 picks a free one")] = 8702
-    database_url: Annotated[DatabaseUrl, Meta(description="the executor's own database")]
     redis_url: Annotated[RedisUrl, Meta(description="the bus between executor and poller")]
     registry_url: Annotated[HttpUrl, Meta(description="address of the registry")] = HttpUrl("http://127.0.0.1:8701")
     service_key: Annotated[Secret, Meta(description="access key with role service, for calls to the registry")]

@@ -1,1 +1,5 @@
-"""The executor's database schema, revision by revision (Alembic)."""
+"""How the executor's schema came to be, one revision after the other."""
+
+from pathlib import Path
+
+LOCATION = Path(__file__).parent

@@ -1,0 +1,149 @@
+"""The executor put together: the one place where its objects are made."""
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from litestar import Litestar
+
+from services.executor.admission import Admission
+from services.executor.archive import Archive
+from services.executor.cancellation import Cancellation
+from services.executor.catalogue import Catalogue
+from services.executor.collector import Collector
+from services.executor.connections import Connections
+from services.executor.controllers.downloads import DownloadsController
+from services.executor.controllers.events import EventsController
+from services.executor.controllers.jobs import JobsController
+from services.executor.controllers.operations import check, read_usage, read_watch_list
+from services.executor.controllers.units import UnitsController
+from services.executor.dispatcher import Dispatcher
+from services.executor.engine import Engine
+from services.executor.holds import Holds
+from services.executor.inspection import Inspection
+from services.executor.job_agents import JobAgents
+from services.executor.job_log import JobLogs
+from services.executor.notifying import NotifyingDatabase
+from services.executor.removal import Removal
+from services.executor.retention import Retention
+from services.executor.services import Services
+from services.executor.settings import ExecutorSettings
+from services.executor.staging import StagingLimits
+from services.executor.stream import EventStream
+from services.executor.trial import Trial
+from services.executor.unit_log import UnitLogs
+from services.executor.usage import DiskUsage
+from shared.bus import Bus
+from shared.clients.registry import RegistryClient
+from shared.errors import Unavailable
+from shared.pipes import AgentPool
+from shared.web.application import build_application
+from shared.web.remote_keys import RemoteKeyVerifier
+
+
+def build(settings: ExecutorSettings) -> Litestar:
+    """The application; nothing is contacted before it is started."""
+    cpu_count = len(os.sched_getaffinity(0))
+    # A new name for each start: leases of a process that is gone run out by themselves.
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+    database = NotifyingDatabase(settings.database_url.reveal())
+    bus = Bus(settings.redis_url)
+    registry = RegistryClient(settings.registry_url, settings.service_key.reveal())
+    agents = AgentPool()
+    connections = Connections(registry)
+    job_agents = JobAgents(agents, connections)
+    holds = Holds(database, registry)
+
+    engine = Engine(
+        dispatcher=Dispatcher(
+            holder=holder,
+            database=database,
+            bus=bus,
+            agents=agents,
+            connections=connections,
+            limits=StagingLimits(
+                output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
+            ),
+        ),
+        collector=Collector(holder=holder, database=database, agents=agents, connections=connections),
+        bus=bus,
+    )
+    stream = EventStream(database, bus)
+    catalogue = Catalogue(database)
+    admission = Admission(
+        database=database,
+        connections=connections,
+        holds=holds,
+        resource_types=settings.resource_types,
+        cpu_count=cpu_count,
+        wake=engine.wake,
+    )
+    cancellation = Cancellation(database, engine.wake)
+    removal = Removal(database, catalogue, job_agents)
+    retention = Retention(
+        database=database,
+        agents=job_agents,
+        removal=removal,
+        holds=holds,
+        retention_days=settings.retention_days,
+    )
+    database.on_commit(stream.wake)
+    database.on_commit(retention.wake)
+    services = Services(
+        database=database,
+        admission=admission,
+        catalogue=catalogue,
+        cancellation=cancellation,
+        removal=removal,
+        unit_logs=UnitLogs(database, catalogue, job_agents),
+        job_logs=JobLogs(database, catalogue, job_agents),
+        archive=Archive(database, job_agents),
+        stream=stream,
+        inspection=Inspection(
+            connections=connections,
+            bus=bus,
+            resource_types=settings.resource_types,
+            cpu_count=cpu_count,
+            trial=Trial(admission, catalogue, cancellation, removal),
+        ),
+        usage=DiskUsage(database, job_agents),
+    )
+
+    @asynccontextmanager
+    async def running(_: Litestar) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for close in (database.close, bus.close, registry.aclose, agents.close):
+                stack.push_async_callback(close)
+            for part in (engine, stream, retention):
+                await stack.enter_async_context(part.running())
+            yield
+
+    async def registry_answers() -> None:
+        if not await registry.ready():
+            raise Unavailable("the registry is not ready")
+
+    return build_application(
+        service="executor",
+        settings=settings,
+        route_handlers=[
+            JobsController,
+            UnitsController,
+            DownloadsController,
+            EventsController,
+            read_watch_list,
+            check,
+            read_usage,
+        ],
+        verifier=RemoteKeyVerifier(
+            registry,
+            seconds=settings.key_cache_seconds,
+            unavailable_seconds=settings.key_cache_unavailable_seconds,
+        ),
+        readiness={"database": database.ping, "redis": bus.ping, "registry": registry_answers},
+        lifespan=[running],
+        dependencies={"services": services},
+        max_body_bytes=settings.max_body_bytes,
+    )
