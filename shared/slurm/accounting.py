@@ -40,8 +40,8 @@ _EXIT = re.compile(r"(\d{1,3}):(\d{1,3})", re.ASCII)
 class AccountingRow(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a launch; a requeued launch has several rows. Times are epoch seconds by the cluster's clock.
 
-    `peak_memory_bytes` and `cpu_seconds` are what its steps used at most and in all. `state` is the run's own; a step's
-    OUT_OF_MEMORY replaces a plain FAILED.
+    `peak_memory_bytes` and `cpu_seconds` are what its steps used at most and in all. `state` is the run's own; the
+    OUT_OF_MEMORY of a step replaces a plain FAILED.
     """
 
     id: JobId
@@ -73,7 +73,8 @@ class Accounting(msgspec.Struct, frozen=True):
 
     def of(self, native_id: str) -> list[AccountingRow]:
         """Return the runs that are recorded under this id: requeues, and other jobs that had it before."""
-        return [row for row in self.rows if row.id.covers(native_id)]
+        exact = [row for row in self.rows if row.id.covers(native_id)]
+        return exact or [row for row in self.rows if row.id.may_cover(native_id)]
 
 
 def sacct_arguments(nonce: str, *, since: float, names: Iterable[str] = (), job_ids: Iterable[int] = ()) -> list[str]:

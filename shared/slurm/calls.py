@@ -9,8 +9,8 @@ QUERY_ENVIRONMENT: Mapping[str, str] = {
     "TZ": "UTC",
     "LC_ALL": "C",
 }
-"""Set for squeue, sacct and scontrol. Nothing else with SLURM_, SBATCH_, SQUEUE_ or SACCT_ in it but SLURM_CONF may reach
-any of SLURM's commands: such variables change what they do and print."""
+"""Set for squeue, sacct and scontrol. Of all other variables named SLURM_, SBATCH_, SQUEUE_ or SACCT_ something, only
+SLURM_CONF may reach any of SLURM's commands: they change what these do and print."""
 
 _NO_ANSWER = (
     (re.compile(r"socket timed out|timed out on send|i/o operation", re.IGNORECASE), "SLURM did not answer in time"),

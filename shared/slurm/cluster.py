@@ -19,8 +19,8 @@ DEFAULT_KILL_WAIT_SECONDS = 30
 class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What `scontrol show config` says; SLURM's own defaults where it does not say it.
 
-    `max_array_size`: task numbers are below it. `min_job_age_seconds`: how long squeue remembers. `private_data`: what
-    users do not see of each other ("jobs": absence from the queue is then no evidence about other users' jobs).
+    `max_array_size`: task numbers are below it. `min_job_age_seconds`: how long squeue remembers. `private_data`:
+    what users do not see of each other ("jobs": absence from the queue is then no evidence about other users' jobs).
     """
 
     name: str = ""

@@ -19,12 +19,12 @@ def count_gres(text: str) -> int | None:
 
 
 def multiply_gres(text: str, factor: int) -> str:
-    """Return the request for `factor` units at once; what is not a GPU stays as it is. Only where `count_gres` knows."""
+    """Return the request for `factor` units at once, where `count_gres` knows; what is not a GPU stays as it is."""
     return ",".join(_multiplied(entry, factor) for entry in _entries(text))
 
 
 def count_gpus(text: str) -> int | None:
-    """Return how many GPUs `--gpus=TEXT` asks for ("2", "v100:1", "v100:1,a100:1"); None where that cannot be told."""
+    """Return how many GPUs `--gpus=TEXT` asks for ("2", "v100:1,a100:1"); None where that cannot be told."""
     found = [_GPUS.fullmatch(entry) for entry in text.split(",")]
     return sum(int(one[2]) for one in found if one) if all(found) else None
 

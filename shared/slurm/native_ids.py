@@ -1,4 +1,4 @@
-"""SLURM's names of jobs: `4711`, `4711_3`, `4711_[3-7,9%2]` (tasks that still wait share one line), `4711_3.batch`."""
+"""SLURM's names of jobs: `4711`, `4711_3`, `4711_[3-7,9%2]` (tasks that still wait share a line), `4711_3.batch`."""
 
 import re
 from collections.abc import Iterator
@@ -38,6 +38,13 @@ class JobId(msgspec.Struct, frozen=True):
         if found := _TASK.fullmatch(native_id):
             return int(found[1]) == self.job and any(int(found[2]) in tasks for tasks in self.tasks)
         return not self.tasks and native_id == str(self.job)
+
+    def may_cover(self, native_id: str) -> bool:
+        """Whether this is the line of a whole array that `native_id` is a task of.
+
+        An array that is cancelled before any of its tasks began may be shown without its tasks.
+        """
+        return not self.tasks and not self.step and native_id.startswith(f"{self.job}_")
 
     def native_ids(self) -> Iterator[str]:
         """Every launch that this is about, one by one: the list may be long."""

@@ -1,7 +1,5 @@
 """squeue: one query per cluster tells of all jobs of all users."""
 
-from collections.abc import Iterator
-
 import msgspec
 
 from shared.slurm.native_ids import JobId, array_job, read_job_id
@@ -10,14 +8,14 @@ from shared.slurm.states import SlurmState, read_state
 from shared.slurm.times import read_limit, read_moment
 
 # First and last are fields that SLURM fills in itself (see rows). Text of users stands between them.
-_FIELDS = ("%i", "%U", "%u", "%T", "%V", "%S", "%e", "%l", "%P", "%N", "%C", "%m", "%b", "%a", "%r", "%j", "%k", "%A")
+_FIELDS = tuple(f"%{letter}" for letter in "iUuTVSelPNCmbarjkA")
 
 
 class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the queue: a launch, or the tasks of one array that still wait.
 
-    Times are epoch seconds by the cluster's clock; `start` is an estimate while `state` is pending. `submit` moves when
-    SLURM requeues. `limit_seconds` is infinite without a limit and None where SLURM does not say.
+    Times are epoch seconds by the cluster's clock; `start` is an estimate while `state` is pending. `submit` moves
+    when SLURM requeues. `limit_seconds` is infinite without a limit and None where SLURM does not say.
     """
 
     id: JobId
@@ -51,10 +49,12 @@ class Queue(msgspec.Struct, frozen=True):
         """Whether what is not in it was not in the queue."""
         return self.broken == 0 and not any(row.id.truncated for row in self.rows)
 
-    def of(self, native_id: str) -> Iterator[QueueRow]:
-        """Yield the rows that are about a launch; more than one only while SLURM moves a task out of its array."""
+    def of(self, native_id: str) -> list[QueueRow]:
+        """Return the rows that are about a launch; more than one only while SLURM moves a task out of its array."""
         job = array_job(native_id)
-        return (row for row in self.rows if row.id.job == job and row.id.covers(native_id))
+        rows = [row for row in self.rows if row.id.job == job]
+        exact = [row for row in rows if row.id.covers(native_id)]
+        return exact or [row for row in rows if row.id.may_cover(native_id)]
 
 
 def squeue_arguments(nonce: str) -> list[str]:
@@ -87,7 +87,7 @@ def _read(fields: list[str]) -> QueueRow | None:
         cpus=read_whole_number(fields[10]),
         memory=fields[11],
         gres="" if fields[12].upper() == "N/A" else fields[12],
-        account=fields[13],
+        account="" if fields[13] == "(null)" else fields[13],
         reason=fields[14],
         name=fields[15],
         comment="" if fields[16] == "(null)" else fields[16],

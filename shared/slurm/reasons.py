@@ -52,7 +52,7 @@ _WORDS = {
     "Prolog": "its node is being prepared",
 }
 
-# AssocMaxJobsLimit, AssocGrpCpuLimit, QOSMaxJobsPerUserLimit, QOSMaxGRESPerUser, MaxMemPerLimit and about a hundred more.
+# AssocMaxJobsLimit, AssocGrpCpuLimit, QOSMaxJobsPerUserLimit, QOSMaxGRESPerUser and about a hundred more.
 _LIMIT = re.compile(
     r"(?P<of>QOS|Assoc)(?P<kind>Max|Grp|Min)(?P<what>[A-Za-z]+?)(?P<per>PerUser|PerAccount|PerJob|PerNode|PU|PA)?"
     r"(?P<limit>Limit)?",

@@ -25,8 +25,8 @@ class Submission(msgspec.Struct, frozen=True):
     """What became of one sbatch.
 
     `accepted`: the array is `job_id`. `refused`: it will never be accepted as it is; `text` is SLURM's reason.
-    `not_now`: a limit is reached: try again later. `doubtful`: it may be queued all the same: find out before anything
-    is submitted again.
+    `not_now`: a limit is reached: try again later. `doubtful`: it may be queued all the same: find out before
+    anything is submitted again.
     """
 
     outcome: Literal["accepted", "refused", "not_now", "doubtful"]
@@ -36,7 +36,10 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 def read_submission(exit_code: int | None, stdout: str, stderr: str) -> Submission:
-    """Read what `sbatch --parsable` answered ("4711", "4711;cluster"); `exit_code` None or negative: it was killed."""
+    """Read what `sbatch --parsable` answered ("4711", "4711;cluster").
+
+    `exit_code` None or negative: it was killed, or given up.
+    """
     accepted = next(
         (found for line in reversed(stdout.splitlines()) if (found := _ACCEPTED.fullmatch(line.strip()))), None
     )

@@ -10,8 +10,8 @@ from shared.errors import Invalid
 UNLIMITED = math.inf
 
 LIMIT_FORMS = (
-    'must be a time as SLURM writes it: "30" (minutes), "30:00" (minutes:seconds), "12:00:00" (hours:minutes:seconds), '
-    '"2-12" (days-hours), "2-12:00", "2-12:00:00" or "UNLIMITED"'
+    'must be a time as SLURM writes it: "30" (minutes), "30:00" (minutes:seconds), '
+    '"12:00:00" (hours:minutes:seconds), "2-12" (days-hours), "2-12:00", "2-12:00:00" or "UNLIMITED"'
 )
 
 _DAYS = re.compile(r"(?P<d>\d{1,6})-(?P<h>\d{1,6})(?::(?P<m>\d{1,6})(?::(?P<s>\d{1,6}))?)?", re.ASCII)
@@ -41,7 +41,7 @@ def format_limit(seconds: float) -> str:
 
 
 def read_limit(text: str) -> float | None:
-    """Return the seconds of a limit in an answer; None where it says none ("NOT_SET", "Partition_Limit") or nonsense."""
+    """Return the seconds of a limit in an answer; None where there is none ("NOT_SET", "Partition_Limit") or nonsense."""
     if text.upper() in ("UNLIMITED", "INFINITE"):
         return UNLIMITED
     found = _DAYS.fullmatch(text) or _HOURS.fullmatch(text) or _MINUTES.fullmatch(text)
@@ -62,7 +62,7 @@ def read_duration(text: str) -> float | None:
 
 
 def read_moment(text: str) -> float | None:
-    """Return epoch seconds of a moment (written as such, or in ISO form and UTC); None for "N/A", "Unknown" and so on.
+    """Return epoch seconds of a moment (written as such, or in ISO form and UTC); None for "N/A" and the like.
 
     Queries are made with SLURM_TIME_FORMAT=%s and TZ=UTC; sites that set the former aside answer in the other form.
     """
