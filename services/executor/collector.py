@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.connections import Connections
+from services.executor.job_agents import JobAgents, batch_folder_of, folder_of
 from services.executor.records import EventRecord, Records, ResultRecord
 from services.executor.repositories import leases
 from services.executor.repositories.batches import find_batch, move_batch
@@ -21,7 +21,7 @@ from services.executor.verdicts import Ending, Verdict, ending, judge_local
 from shared.database import Database
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.pipes import JOBS, AgentConnection, AgentPool, Evidence, Place
+from shared.pipes import AgentConnection, Evidence, Place
 
 log = get_logger()
 
@@ -37,14 +37,12 @@ class Collector:
         *,
         holder: str,
         database: Database,
-        agents: AgentPool,
-        connections: Connections,
+        agents: JobAgents,
         lease_seconds: float = 30.0,
     ) -> None:
         self._holder = holder
         self._database = database
         self._agents = agents
-        self._connections = connections
         self._lease_seconds = lease_seconds
 
     async def collect(self, batch_id: str) -> None:
@@ -56,7 +54,7 @@ class Collector:
             if not await leases.acquire(connection, batch.job_id, self._holder, self._lease_seconds):
                 return
             job = await lock_job(connection, batch.job_id)
-        agent = await self._agents.agent(await self._connections.for_work(job.profile_id, job.snapshot))
+        agent = await self._agents.of(job)
         found, verdict = await self._look(agent, job, batch)
         failpoint("collector.looked")
         await self._read_on(agent, job, batch, found)
@@ -66,7 +64,7 @@ class Collector:
         failpoint("collector.ended")
 
     async def _look(self, agent: AgentConnection, job: Row[Any], batch: Row[Any]) -> tuple[Evidence, Verdict]:
-        place, name = Place(JOBS, job.folder), f"{batch.batch_index:05d}"
+        place, name = folder_of(job), f"{batch.batch_index:05d}"
         found = (await agent.find(place, [name]))[name]
         verdict = judge_local(found)
         if verdict in (Verdict.RUNNER_DIED, Verdict.NEVER_CLAIMED):
@@ -80,7 +78,7 @@ class Collector:
 
     async def _read_on(self, agent: AgentConnection, job: Row[Any], batch: Row[Any], found: Evidence) -> None:
         """Store everything up to the lengths that were found."""
-        folder = Place(JOBS, f"{job.folder}/batches/{batch.batch_index:05d}")
+        folder = batch_folder_of(job, batch.batch_index)
         events_offset, results_offset = batch.events_offset, batch.results_offset
         while True:
             events = Records(

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.connections import Connections
+from services.executor.job_agents import JobAgents, folder_of
 from services.executor.repositories import leases
 from services.executor.repositories.batches import batches_of, move_batch
 from services.executor.repositories.progress import Moves, encode, lock_job, settle
@@ -27,7 +27,7 @@ from shared.database import Database
 from shared.errors import Invalid, StokerError, Unavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.pipes import JOBS, AgentConnection, AgentPool, Place, Refused, Revocation
+from shared.pipes import AgentConnection, Refused, Revocation
 
 log = get_logger()
 
@@ -45,8 +45,7 @@ class Dispatcher:
         holder: str,
         database: Database,
         bus: Bus,
-        agents: AgentPool,
-        connections: Connections,
+        agents: JobAgents,
         limits: StagingLimits,
         lease_seconds: float = 30.0,
         longest_pause_seconds: float = 60.0,
@@ -56,7 +55,6 @@ class Dispatcher:
         self._database = database
         self._bus = bus
         self._agents = agents
-        self._connections = connections
         self._limits = limits
         self._lease_seconds = lease_seconds
         self._longest_pause_seconds = longest_pause_seconds
@@ -77,8 +75,7 @@ class Dispatcher:
         if job.state in FINAL_JOB_STATES:
             return
         try:
-            current = await self._connections.for_work(job.profile_id, job.snapshot)
-            agent = await self._agents.agent(current)
+            agent = await self._agents.of(job)
             if job.cancel_requested_at is not None:
                 await self._stop(agent, job)
             else:
@@ -96,7 +93,7 @@ class Dispatcher:
     async def _launch(self, agent: AgentConnection, job: Row[Any]) -> None:
         if not job.staged:
             failpoint("dispatcher.before_stage")
-            await agent.stage(_place(job), job_entries(self._database, job, self._limits))
+            await agent.stage(folder_of(job), job_entries(self._database, job, self._limits))
             failpoint("dispatcher.after_stage")
             async with self._database.write() as connection:
                 await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
@@ -106,7 +103,7 @@ class Dispatcher:
         failpoint("dispatcher.intended")
         if not launching:
             return
-        answers = await agent.launch(_place(job), [_name(batch) for batch in launching])
+        answers = await agent.launch(folder_of(job), [_name(batch) for batch in launching])
         failpoint("dispatcher.after_launch")
         refused = {_name(batch): batch for batch in launching if answers[_name(batch)].state == "failed"}
         async with self._database.write() as connection:
@@ -151,7 +148,7 @@ class Dispatcher:
         running = await self._revoke(agent, job, left, _revoked(job))
         failpoint("dispatcher.revoked")
         if running:
-            await agent.cancel(_place(job), running)
+            await agent.cancel(folder_of(job), running)
             failpoint("dispatcher.cancelled")
             async with self._database.write() as connection:
                 await leases.postpone(connection, job.id, self._stop_again_seconds, None)
@@ -162,7 +159,7 @@ class Dispatcher:
     ) -> list[str]:
         """Claim batches for the service and end those that it got; returns the names of those that a runner has."""
         failpoint("dispatcher.before_revoke")
-        claims = await agent.revoke(_place(job), list(left))
+        claims = await agent.revoke(folder_of(job), list(left))
         failpoint("dispatcher.after_revoke")
         moves = Moves()
         async with self._database.write() as connection:
@@ -215,8 +212,9 @@ class Dispatcher:
             await self._fail(job.id, ("planned",), Reason(code="staging_failed", text=error.message))
             return
         try:
-            agent = await self._agents.agent(await self._connections.for_work(job.profile_id, job.snapshot))
-            await self._abandon(agent, job, left, Reason(code="launch_failed", text=error.message))
+            await self._abandon(
+                await self._agents.of(job), job, left, Reason(code="launch_failed", text=error.message)
+            )
         except StokerError as again:
             await self._rest(job, again.message, None)
 
@@ -226,10 +224,6 @@ class Dispatcher:
             await self._bus.publish(WATCHES_CHANNEL, b"")
         except Unavailable as error:
             log.info("hint not sent", reason=error.message)
-
-
-def _place(job: Row[Any]) -> Place:
-    return Place(JOBS, job.folder)
 
 
 def _name(batch: Row[Any]) -> str:

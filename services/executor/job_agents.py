@@ -1,11 +1,14 @@
 """The agent that can reach a job's folder."""
 
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row
 
 from services.executor.connections import Connections
-from shared.pipes import JOBS, AgentConnection, AgentPool, Place
+from shared.contracts.holds import Connection
+from shared.pipes import JOBS, AgentConnection, AgentPool, Place, roots_of
 
 
 class JobAgents:
@@ -16,8 +19,17 @@ class JobAgents:
         self._connections = connections
 
     async def of(self, job: Row[Any]) -> AgentConnection:
-        """A working connection. Raises Unavailable while the resource is away."""
-        return await self._agents.agent(await self._connections.for_work(job.profile_id, job.snapshot))
+        """A working connection, made the way that is right now, to the folders that the job was accepted with.
+
+        Raises Unavailable while the resource is away.
+        """
+        current = await self._connections.for_work(job.profile_id, job.snapshot)
+        return await self._agents.agent(current, _roots(job.snapshot))
+
+
+@lru_cache(maxsize=1024)
+def _roots(snapshot: str) -> dict[str, str]:
+    return roots_of(msgspec.json.decode(snapshot, type=Connection))
 
 
 def folder_of(job: Row[Any]) -> Place:
