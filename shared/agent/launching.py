@@ -21,6 +21,7 @@ from shared.resource_side import claims
 from shared.resource_side.layout import ALIVE_PREFIX, BATCH, RUNNER, RUNNER_LOG
 
 WORD_TIMEOUT_SECONDS = 15.0
+LOOK_SECONDS = 0.01
 AT_ONCE = 8
 
 
@@ -133,6 +134,8 @@ def _forget(folder: int, native_id: str) -> None:
 def _outcome(one: _Launch, deadline: float) -> dict[str, object]:
     try:
         word = _listen(one.word, deadline)
+        while word == "" and is_alive(one.folder, one.native_id) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)  # it closed the pipe without a word: it is about to end
         holder = read_claim(one.folder, one.place)
         if holder is not None:
             return _held(holder)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 
 from shared.resource_side.processes import descendants, send
 from shared.runner.kernel import adopt_orphans, die_with_parent
+from shared.runner.notes import note
 from shared.runner.pool import SIGNALS, STOP_SIGNALS
 
 
@@ -57,7 +57,7 @@ def _last_words(status: int) -> int:
     if not os.WIFSIGNALED(status):
         return os.WEXITSTATUS(status)
     number = os.WTERMSIG(status)
-    print(f"the runner was killed by signal {number}; {ended} processes of its units were ended", file=sys.stderr)
+    note(f"the runner was killed by signal {number}; {ended} processes of its units were ended")
     return 128 + number
 
 

@@ -17,6 +17,7 @@ from shared.resource_side.layout import CANNOT_START_EXIT, LOGS, LOST_CLAIM_EXIT
 from shared.resource_side.processes import boot_id, start_time
 from shared.runner import batch as batches
 from shared.runner import guardian, reserve
+from shared.runner.notes import note
 from shared.runner.pool import Pool
 from shared.runner.records import NotRecorded
 from shared.runner.reports import Reports
@@ -89,7 +90,7 @@ def _run(options: Options) -> int:
         reserve.release(folder, options.native_id)
         _leave_lost_claim(folder, options.native_id)
         _say(options, "lost")
-        print(f"the batch is held by {holder.native_id or 'a revocation'}: nothing to do", file=sys.stderr)
+        note(f"the batch is held by {holder.native_id or 'a revocation'}: nothing to do")
         return LOST_CLAIM_EXIT
     _say(options, "claimed")
     return _work(options, batch, folder)
@@ -104,7 +105,7 @@ def _work(options: Options, batch: batches.Batch, folder: int) -> int:
         how = "complete" if pool.why_stopped is None else "interrupted"
         reports.end(how, pool.why_stopped or "")
     except (OSError, NotRecorded) as error:
-        print(f"the end of the batch could not be recorded: {_words(error, options.folder)}", file=sys.stderr)
+        note(f"the end of the batch could not be recorded: {_words(error, options.folder)}")
         return NOT_REPORTED_EXIT
     return 0
 
@@ -128,12 +129,12 @@ def _leave_lost_claim(folder: int, native_id: str) -> None:
     try:
         write_new(folder, LOST_CLAIM_PREFIX + native_id, b"")
     except OSError as error:
-        print(f"no trace of the lost claim could be left: {error}", file=sys.stderr)
+        note(f"no trace of the lost claim could be left: {error}")
 
 
 def _cannot_start(options: Options, words: str) -> int:
-    print(f"the runner cannot start: {words}", file=sys.stderr)
     _say(options, f"error {words}")
+    note(f"the runner cannot start: {words}")
     return CANNOT_START_EXIT
 
 
@@ -151,7 +152,7 @@ def _say(options: Options, word: str) -> None:
     try:
         os.write(options.word, word.encode() + b"\n")
     except OSError as error:
-        print(f"nobody listened to the word {word!r}: {error}", file=sys.stderr)
+        note(f"nobody listened to the word {word!r}: {error}")
     os.close(options.word)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from shared.resource_side.layout import STOP
 from shared.resource_side.processes import descendants, send
 from shared.runner import reasons, verdict
 from shared.runner.batch import Attempt, Batch, BatchInvalid, attempts
+from shared.runner.notes import note
 from shared.runner.orphans import Orphans
 from shared.runner.records import NotRecorded
 from shared.runner.reports import Reports
@@ -155,8 +155,8 @@ class Pool:
     def _say_at_least(self, running: Running, why: str) -> None:
         """The result could not be written. Never claim it: stop, and use the reserved space to say so."""
         self.stop(why)
-        print(f"the result of unit {running.attempt.unit} could not be recorded: {why}", file=sys.stderr, flush=True)
         self._reports.use_reserve()
+        note(f"the result of unit {running.attempt.unit} could not be recorded: {why}")
         reason = reasons.interrupted(f"its result could not be recorded: {why}")
         with contextlib.suppress(NotRecorded):
             self._reports.result(running, "interrupted", reason=reason)

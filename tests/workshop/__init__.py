@@ -1,5 +1,6 @@
 """Job folders made by hand, and the real runner on them."""
 
+import asyncio
 import json
 import os
 import signal
@@ -90,6 +91,17 @@ def until(condition: Callable[[], Any], timeout: float = 20) -> Any:
             return value
         assert time.monotonic() < deadline, f"did not come true in {timeout} s"
         time.sleep(0.01)
+
+
+async def soon(condition: Callable[[], Any], timeout: float = 20) -> Any:
+    """Poll until the condition holds, and let the event loop work meanwhile."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"did not come true in {timeout} s"
+        await asyncio.sleep(0.01)
 
 
 def processes_marked(mark: str) -> set[int]:

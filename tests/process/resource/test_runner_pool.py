@@ -17,7 +17,9 @@ with open("running", "a+") as lock:
     lock.seek(0); now = int(lock.read() or 0) + 1
     lock.truncate(0); lock.write(str(now)); lock.flush()
     with open("seen", "a") as seen: seen.write(f"{now}\\n")
-time.sleep(float(sys.argv[1]))
+deadline = time.monotonic() + 20
+while max(map(int, open("seen").read().split())) < int(sys.argv[1]) and time.monotonic() < deadline:
+    time.sleep(0.01)
 with open("running", "a+") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     lock.seek(0); now = int(lock.read()) - 1
@@ -36,7 +38,7 @@ def test_two_thousand_units_each_have_one_result(workshop: Workshop) -> None:
 
 
 def test_never_more_than_p_units_run_at_once_and_p_do(workshop: Workshop) -> None:
-    workshop.run(["python3", "-I", "-S", "-c", BUMP, "0.05"], [{}] * 40, parallel=4)
+    workshop.run(["python3", "-I", "-S", "-c", BUMP, "4"], [{}] * 40, parallel=4)
 
     seen = [int(line) for line in (workshop.jobs[0].path / "work" / "seen").read_text().split()]
     assert len(seen) == 40
@@ -125,17 +127,17 @@ def test_a_batch_runs_once_and_the_second_launch_says_so(workshop: Workshop) -> 
 
 
 def test_a_stop_file_keeps_further_units_from_starting(workshop: Workshop) -> None:
-    folder = workshop.batch(["sh", "-c", "sleep 0.2"], [{}] * 200)
+    folder = workshop.batch(["sh", "-c", "[ {unit} -lt 4 ] || sleep 1000"], [{}] * 200)
     launched = workshop.launch(folder)
-    until(lambda: len(results_of(folder)) >= 2)
+    until(lambda: len(results_of(folder)) == 4)
     (folder / "stop").touch()
     assert launched.wait() == 0
 
     end = json.loads((folder / "end.json").read_text())
     assert end["how"] == "interrupted"
     assert end["reason"] == "the job was cancelled"
-    assert {one["outcome"] for one in results_of(folder).values()} == {"succeeded", "interrupted"}
-    assert len(results_of(folder)) < 200
+    outcomes = {unit: one["outcome"] for unit, one in results_of(folder).items()}
+    assert outcomes == {**dict.fromkeys(range(4), "succeeded"), 4: "interrupted", 5: "interrupted"}
 
 
 def test_a_damaged_units_file_ends_the_batch_with_the_line_in_words(workshop: Workshop) -> None:

@@ -1,0 +1,128 @@
+"""The pool of connections: shared, re-opened, closed when quiet, and honest about what is away."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from shared.contracts.holds import Connection
+from shared.contracts.profiles import LocalProfileSpec, Profile
+from shared.contracts.resources import LocalResourceSpec, LocalRunnerConfig, PythonConfig, Resource
+from shared.errors import Unavailable
+from shared.pipes import JOBS, AgentPool, Pipe, Place
+from shared.pipes.errors import Unreachable
+from shared.pipes.local import LocalPipe, open_local_pipe
+from tests.workshop import soon
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def connection(folder: Path, version: int = 1) -> Connection:
+    spec = LocalResourceSpec(
+        name="here",
+        jobs_local_dir=str(folder),
+        tasks_local_dir=str(folder),
+        tasks_python_config=PythonConfig(default_version="3", versions={"3": "/usr/bin/python3"}),
+        jobs_runner_config=LocalRunnerConfig(),
+    )
+    common = {"name": "here", "version": version, "created_at": NOW, "updated_at": NOW}
+    resource = Resource(id="r", type="local", spec=spec, **common)
+    profile = Profile(id="p", resource_id="r", resource_type="local", spec=LocalProfileSpec(name="here"), **common)
+    return Connection(resource=resource, profile=profile)
+
+
+class Opener:
+    """Opens real pipes and remembers them; fails on demand."""
+
+    def __init__(self) -> None:
+        self.pipes: list[LocalPipe] = []
+        self.tries = 0
+        self.failure: Callable[[], Exception] | None = None
+
+    async def __call__(self, _: Connection) -> Pipe:
+        self.tries += 1
+        if self.failure is not None:
+            raise self.failure()
+        self.pipes.append(await open_local_pipe())
+        return self.pipes[-1]
+
+
+async def test_requests_of_one_profile_share_one_connection(tmp_path: Path) -> None:
+    opener = Opener()
+    pool = AgentPool(opener=opener)
+    agents = await asyncio.gather(*(pool.agent(connection(tmp_path)) for _ in range(20)))
+    assert len(set(map(id, agents))) == opener.tries == 1
+    other = await pool.agent(connection(tmp_path, version=2))
+    assert other is not agents[0]
+    await pool.close()
+    assert all(not Path(f"/proc/{pipe.pid}").exists() for pipe in opener.pipes)
+    with pytest.raises(Unavailable):
+        await pool.agent(connection(tmp_path))
+
+
+async def test_a_lost_connection_is_opened_again(tmp_path: Path) -> None:
+    opener = Opener()
+    pool = AgentPool(opener=opener)
+    first = await pool.agent(connection(tmp_path))
+    pending = asyncio.create_task(first.read_slice(Place(JOBS, "nothing"), 0, 1))
+    os.kill(opener.pipes[0].pid, signal.SIGKILL)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - lost, or answered just before
+        await pending
+    await soon(lambda: first.lost)
+    second = await pool.agent(connection(tmp_path))
+    assert (await second.measure(Place(JOBS))).files == 0
+    await pool.close()
+
+
+async def test_a_resource_that_is_away_is_refused_at_once_and_tried_less_and_less(tmp_path: Path) -> None:
+    opener = Opener()
+    opener.failure = lambda: Unavailable("no route to host")
+    pool = AgentPool(opener=opener, first_delay_seconds=0.05, longest_delay_seconds=0.2)
+    with pytest.raises(Unreachable, match="here is unreachable since .*: no route to host") as first:
+        await pool.agent(connection(tmp_path))
+    for _ in range(50):
+        with pytest.raises(Unreachable) as again:
+            await pool.agent(connection(tmp_path))
+        assert again.value.since == first.value.since
+    assert opener.tries <= 3
+    assert again.value.retry_after_seconds
+
+    opener.failure = None
+
+    async def comes_back() -> None:
+        while True:
+            try:
+                await pool.agent(connection(tmp_path))
+            except Unreachable:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+    async with asyncio.timeout(10):
+        await comes_back()
+    await pool.close()
+
+
+async def test_a_quiet_connection_is_closed_and_opened_again_when_needed(tmp_path: Path) -> None:
+    opener = Opener()
+    pool = AgentPool(opener=opener, quiet_seconds=0.2)
+    agent = await pool.agent(connection(tmp_path))
+    (tmp_path / "log").write_bytes(bytes(1_000_000))
+    async with agent.read(Place(JOBS, "log")):
+        await asyncio.sleep(0.6)
+        assert agent.lost is None, "it is in use"
+    await soon(lambda: agent.lost)
+    assert (await (await pool.agent(connection(tmp_path))).measure(Place(JOBS))).files == 1
+    assert opener.tries == 2
+    await pool.close()
+
+
+async def test_an_agent_that_cannot_be_started_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await open_local_pipe("/no/such/python")
