@@ -62,13 +62,12 @@ def build(settings: ExecutorSettings) -> Litestar:
             holder=holder,
             database=database,
             bus=bus,
-            agents=agents,
-            connections=connections,
+            agents=job_agents,
             limits=StagingLimits(
                 output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
             ),
         ),
-        collector=Collector(holder=holder, database=database, agents=agents, connections=connections),
+        collector=Collector(holder=holder, database=database, agents=job_agents),
         bus=bus,
     )
     stream = EventStream(database, bus)
