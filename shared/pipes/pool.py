@@ -75,12 +75,13 @@ class AgentPool:
 
         Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
         """
+        roots = roots_of(connection)
         key = (
             connection.profile.id,
             connection.profile.version,
             connection.resource.id,
             connection.resource.version,
-            tuple(sorted(roots_of(connection).items())),
+            tuple(sorted(roots.items())),
         )
         entry = self._entries.setdefault(key, _Entry())
         if entry.connection is not None and entry.connection.lost is None:
