@@ -70,12 +70,13 @@ class AgentPool:
         self._janitor: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def agent(self, connection: Connection) -> AgentConnection:
+    async def agent(self, connection: Connection, roots: Mapping[str, str] | None = None) -> AgentConnection:
         """Return the connection of this profile (key: profile, resource, their versions, the roots).
 
-        Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
+        `roots` are those that follow from `connection`, unless others are given: a job stays in the folders that it
+        was accepted with. Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
         """
-        roots = roots_of(connection)
+        roots = roots_of(connection) if roots is None else roots
         key = (
             connection.profile.id,
             connection.profile.version,
