@@ -37,6 +37,7 @@ class ProfileFollower:
         *,
         profile_id: str,
         resource_id: str,
+        jobs_root: str,
         connections: Connections,
         agents: AgentPool,
         sightings: Sightings,
@@ -47,6 +48,7 @@ class ProfileFollower:
     ) -> None:
         self._profile_id = profile_id
         self._resource_id = resource_id
+        self._jobs_root = jobs_root
         self._connections = connections
         self._agents = agents
         self._sightings = sightings
@@ -93,7 +95,7 @@ class ProfileFollower:
         self._changed.clear()
         batches = self._batches
         connection = await self._connections.current(self._profile_id)
-        agent = await self._agents.agent(connection)
+        agent = await self._agents.agent(connection, {JOBS: self._jobs_root})
         async with AsyncExitStack() as requests:
             notes = []
             for start in range(0, len(batches), MAX_TARGETS_PER_REQUEST):
@@ -148,7 +150,6 @@ class ProfileFollower:
             await self._publish_health()
 
     async def _publish_health(self) -> None:
-        self._health.watches(self._profile_id, len(self._batches))
         if (health := self._health.of(self._profile_id)) is not None:
             await self._publisher.health(health)
 

@@ -25,6 +25,9 @@ _GATHER_SECONDS = 0.02
 _AFTER_FAULT_SECONDS = 1.0
 log = get_logger()
 
+Seat = tuple[str, str]
+"""A profile, and the jobs root that its batches were accepted with."""
+
 
 class ResourceWatch:
     """Works while the watch list names the resource and the lease is ours; `run` never ends by itself."""
@@ -38,19 +41,19 @@ class ResourceWatch:
         health: HealthBook,
         publisher: Publisher,
         metrics: PollerMetrics,
-        new_follower: Callable[[str, Sightings, Callable[[str], None]], ProfileFollower],
+        new_follower: Callable[[Seat, Sightings, Callable[[str], None]], ProfileFollower],
     ) -> None:
         self.resource_id = resource_id
         self.lease = lease
-        self.profiles: dict[str, WatchedProfile] = {}
+        self.profiles: dict[Seat, WatchedProfile] = {}
         self.sightings = Sightings()
         self._source = source
         self._health = health
         self._publisher = publisher
         self._metrics = metrics
         self._new_follower = new_follower
-        self._followers: dict[str, ProfileFollower] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._followers: dict[Seat, ProfileFollower] = {}
+        self._tasks: dict[Seat, asyncio.Task[None]] = {}
         self._moved: set[str] = set()
         self._something_moved = asyncio.Event()
         self._round_wanted = asyncio.Event()
@@ -71,12 +74,13 @@ class ResourceWatch:
 
     def update(self, profiles: Sequence[WatchedProfile]) -> None:
         """Take over what the watch list says; an empty list lets the resource go."""
-        for gone in self.profiles.keys() - {profile.profile_id for profile in profiles}:
-            self._health.watches(gone, 0)
-        self.profiles = {profile.profile_id: profile for profile in profiles}
-        self.sightings.keep_only(batch for _, batch in self._batches())
+        watched = dict.fromkeys((profile_id for profile_id, _ in self.profiles), 0)
+        self.profiles = {(profile.profile_id, profile.jobs_root): profile for profile in profiles}
+        self.sightings.keep_only(self._batches())
         for profile in profiles:
-            self._health.watches(profile.profile_id, len(profile.batches))
+            watched[profile.profile_id] = watched.get(profile.profile_id, 0) + len(profile.batches)
+        for profile_id, batch_count in watched.items():
+            self._health.watches(profile_id, batch_count)
         self._list_changed.set()
         (now, no_longer) = (self._listed, self._unlisted) if profiles else (self._unlisted, self._listed)
         now.set()
@@ -89,7 +93,7 @@ class ResourceWatch:
 
     def differing(self) -> list[tuple[WatchedBatch, Sighting]]:
         """Batches of which more is known here than the watch list shows."""
-        return list(self._differing(batch for _, batch in self._batches()))
+        return list(self._differing(self._batches()))
 
     async def run(self) -> None:
         """Work whenever there is something to watch and nobody else does."""
@@ -129,14 +133,14 @@ class ResourceWatch:
         for gone in self._followers.keys() - self.profiles.keys():
             del self._followers[gone]
             await cancelled([self._tasks.pop(gone)])
-        for profile_id, profile in self.profiles.items():
-            if profile_id not in self._followers:
-                follower = self._new_follower(profile_id, self.sightings, self._note_move)
-                self._followers[profile_id] = follower
+        for seat, profile in self.profiles.items():
+            if seat not in self._followers:
+                follower = self._new_follower(seat, self.sightings, self._note_move)
+                self._followers[seat] = follower
                 follower.follow(profile.batches)
-                self._tasks[profile_id] = asyncio.create_task(follower.run())
+                self._tasks[seat] = asyncio.create_task(follower.run())
             else:
-                self._followers[profile_id].follow(profile.batches)
+                self._followers[seat].follow(profile.batches)
 
     def _note_move(self, batch_id: str) -> None:
         self._moved.add(batch_id)
@@ -148,7 +152,7 @@ class ResourceWatch:
             await asyncio.sleep(_GATHER_SECONDS)
             self._something_moved.clear()
             moved, self._moved = self._moved, set()
-            await self._publish(self._differing(batch for _, batch in self._batches() if batch.batch_id in moved))
+            await self._publish(self._differing(batch for batch in self._batches() if batch.batch_id in moved))
 
     async def _come_round(self) -> None:
         while True:
@@ -163,7 +167,7 @@ class ResourceWatch:
             # The executor may know it by now: ask, before it is said once more.
             await self._source.fresh(max_age_seconds=self.interval_seconds / 2)
             await self._publish(self.differing())
-        for profile_id in list(self.profiles):
+        for profile_id in {profile_id for profile_id, _ in self.profiles}:
             health = self._health.of(profile_id)
             if health is not None and not health.reachable:
                 await self._publisher.health(health)
@@ -173,8 +177,8 @@ class ResourceWatch:
         if observations and self.lease.valid:
             await self._publisher.observations(observations)
 
-    def _batches(self) -> Iterable[tuple[str, WatchedBatch]]:
-        return ((name, batch) for name, profile in self.profiles.items() for batch in profile.batches)
+    def _batches(self) -> Iterable[WatchedBatch]:
+        return (batch for profile in self.profiles.values() for batch in profile.batches)
 
     def _differing(self, batches: Iterable[WatchedBatch]) -> Iterable[tuple[WatchedBatch, Sighting]]:
         for batch in batches:

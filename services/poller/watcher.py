@@ -15,7 +15,7 @@ from services.poller.metrics import PollerMetrics
 from services.poller.pauses import Pauses
 from services.poller.publisher import Publisher
 from services.poller.racing import cancelled
-from services.poller.resource_watch import ResourceWatch
+from services.poller.resource_watch import ResourceWatch, Seat
 from services.poller.sightings import Sightings
 from services.poller.views import profile_watch
 from services.poller.watch_list import GivesWatchList, WatchListSource
@@ -80,7 +80,7 @@ class Watcher:
             profiles=[
                 profile_watch(resource, profile, since=self._since[profile_id], health=self.health.of(profile_id))
                 for resource in self._resources.values()
-                for profile_id, profile in resource.profiles.items()
+                for (profile_id, _), profile in resource.profiles.items()
             ],
         )
 
@@ -102,10 +102,11 @@ class Watcher:
             resource.update(by_resource.get(resource_id, ()))
 
     def _new_resource(self, resource_id: str) -> ResourceWatch:
-        def new_follower(profile_id: str, sightings: Sightings, moved: Callable[[str], None]) -> ProfileFollower:
+        def new_follower(seat: Seat, sightings: Sightings, moved: Callable[[str], None]) -> ProfileFollower:
             return ProfileFollower(
-                profile_id=profile_id,
+                profile_id=seat[0],
                 resource_id=resource_id,
+                jobs_root=seat[1],
                 connections=self._connections,
                 agents=self._agents,
                 sightings=sightings,
