@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from shared.contracts.holds import Connection
@@ -94,7 +94,7 @@ class AgentPool:
                 self._note_loss(entry, entry.connection.lost or "")
                 entry.connection = None
             self._refuse_while_backing_off(entry, connection)
-            return await self._open(entry, connection, roots)
+            return await self._open(entry, connection)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -106,7 +106,7 @@ class AgentPool:
         entries, self._entries = self._entries, {}
         await asyncio.gather(*(one.connection.close() for one in entries.values() if one.connection is not None))
 
-    async def _open(self, entry: _Entry, connection: Connection, roots: Mapping[str, str]) -> AgentConnection:
+    async def _open(self, entry: _Entry, connection: Connection) -> AgentConnection:
         if self._closed:
             raise Unavailable("the service is stopping")
         try:
