@@ -1,5 +1,6 @@
 """The one-file programs: the same bytes every time, readable tracebacks, and Python 3.9."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -32,8 +33,6 @@ def test_a_bundle_runs_on_old_pythons(source: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["agent", "runner", "resource_side"])
 def test_what_runs_on_clusters_imports_the_standard_library_only(package: str) -> None:
-    import ast
-
     for path in (ROOT / "shared" / package).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

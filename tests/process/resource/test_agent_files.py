@@ -18,6 +18,7 @@ import pytest
 from shared.errors import Invalid, NotFound, Unavailable
 from shared.pipes import JOBS, AgentConnection, Place, Refused, StagedFile
 from shared.pipes.local import LocalPipe, open_local_pipe
+from shared.pipes.staged_files import tar_stream
 from tests.workshop import Workshop, results_of, soon
 
 pytestmark = pytest.mark.anyio
@@ -334,7 +335,7 @@ async def test_a_disk_that_is_full_at_launch_is_a_failed_launch_in_words(small_d
     assert sorted(path.name for path in folder.iterdir() if path.name != "runner.log") == before
     filler.unlink()
     assert (await agent.launch(Place(JOBS, "job-0"), ["00000"]))["00000"].state == "launched"
-    await soon(lambda: (folder / "end.json").exists())
+    await soon((folder / "end.json").exists)
     await agent.close()
     workshop.close()
 
@@ -347,7 +348,7 @@ async def test_a_disk_that_fills_half_way_ends_the_batch_honestly(small_disk: Pa
     folder = job.add(["sh", "-c", script], [{}] * 2000)
     _, agent = await open_agent(small_disk)
     await agent.launch(Place(JOBS, "job-0"), ["00000"])
-    await soon(lambda: (folder / "end.json").exists())
+    await soon((folder / "end.json").exists)
     evidence = (await agent.find(Place(JOBS, "job-0"), ["00000"]))["00000"]
     assert evidence.end is not None
     assert evidence.end.how == "interrupted"
@@ -398,8 +399,6 @@ async def test_the_agent_ends_when_its_input_ends(tmp_path: Path) -> None:
 
 def test_a_tar_made_by_us_is_a_tar() -> None:
     async def collect() -> bytes:
-        from shared.pipes.staged_files import tar_stream
-
         return b"".join(
             [piece async for piece in tar_stream([StagedFile("ü" * 90, b"x" * 1000), StagedFile("b", b"")])]
         )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.pipes import AgentConnection, Evidence, FollowTarget, Place
+from shared.pipes import JOBS, AgentConnection, Evidence, FollowTarget, Place, StagedFile, complete_lines
+from shared.pipes.local import open_local_pipe
 from tests.workshop import JobFolder, Workshop, processes_marked, records, results_of, soon
 
 pytestmark = pytest.mark.anyio
@@ -68,7 +69,7 @@ async def test_a_runner_outlives_its_agent(workshop: Workshop, agent: AgentConne
     await agent.launch(place_of(job), ["00000"])
     await agent.close()
     (job.path / "work" / "go").touch()
-    await soon(lambda: (folder / "end.json").exists())
+    await soon((folder / "end.json").exists)
     assert results_of(folder)[0]["outcome"] == "succeeded"
 
 
@@ -83,11 +84,7 @@ async def test_a_revoked_batch_never_starts(workshop: Workshop, agent: AgentConn
     assert not (job.path / "work" / "ran").exists()
 
 
-async def test_a_revocation_before_the_folder_exists_stops_what_comes_late(
-    workshop: Workshop, agent: AgentConnection
-) -> None:
-    from shared.pipes import StagedFile
-
+async def test_a_revocation_before_the_folder_exists_stops_what_comes_late(agent: AgentConnection) -> None:
     late = Place("jobs", "2026-11/late")
     assert (await agent.revoke(late, ["00000"]))["00000"].claim.kind == "revoked"
     assert not await agent.stage(late, [StagedFile("runner.py", b"")])
@@ -99,7 +96,10 @@ async def test_a_killed_runner_leaves_no_process_and_keeps_its_results(
 ) -> None:
     job = workshop.job()
     script = """
-if [ {unit} -ge 3 ]; then setsid sh -c 'trap "" TERM; sleep 1000 & sleep 1000' & echo $! > started-{unit}; sleep 1000; fi
+if [ {unit} -ge 3 ]; then
+    setsid sh -c 'trap "" TERM; sleep 1000 & sleep 1000' &
+    echo $! > started-{unit}; sleep 1000
+fi
 """
     folder = job.add(["sh", "-c", script], [{}] * 6)
     await agent.launch(place_of(job), ["00000"])
@@ -226,8 +226,6 @@ async def test_a_runner_that_cannot_start_says_why_and_can_be_launched_again(
 
 
 async def test_a_half_written_line_is_not_a_result(workshop: Workshop, agent: AgentConnection) -> None:
-    from shared.pipes import complete_lines
-
     job = workshop.job()
     folder = job.add(["true"], [{}] * 3)
     await agent.launch(place_of(job), ["00000"])
@@ -279,9 +277,6 @@ async def test_following_what_does_not_change_costs_next_to_nothing(
 async def test_units_get_nothing_of_the_services_environment(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shared.pipes import JOBS
-    from shared.pipes.local import open_local_pipe
-
     monkeypatch.setenv("STOKER_SERVICE_KEY", "stk_secret_of_the_service")
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     agent = await AgentConnection.open(await open_local_pipe(), {JOBS: str(tmp_path)})

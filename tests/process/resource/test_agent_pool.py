@@ -84,7 +84,7 @@ async def test_a_resource_that_is_away_is_refused_at_once_and_tried_less_and_les
     opener = Opener()
     opener.failure = lambda: Unavailable("no route to host")
     pool = AgentPool(opener=opener, first_delay_seconds=0.05, longest_delay_seconds=0.2)
-    with pytest.raises(Unreachable, match="here is unreachable since .*: no route to host") as first:
+    with pytest.raises(Unreachable, match=r"here is unreachable since .*: no route to host") as first:
         await pool.agent(connection(tmp_path))
     for _ in range(50):
         with pytest.raises(Unreachable) as again:

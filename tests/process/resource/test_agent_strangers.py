@@ -3,6 +3,7 @@
 import asyncio
 import json
 import struct
+import tarfile
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 
@@ -70,7 +71,7 @@ class StrangerPipe:
 
 
 def always(*pieces: bytes, forever: bool = False) -> Callable[[str, int], AsyncIterator[bytes]]:
-    async def answer(verb: str, request: int) -> AsyncIterator[bytes]:
+    async def answer(_verb: str, _request: int) -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
         while forever:
@@ -137,7 +138,7 @@ async def test_a_flood_of_data_is_refused_before_it_fills_the_memory() -> None:
 
 
 async def test_other_calls_learn_at_once_that_the_pipe_is_lost() -> None:
-    async def answer(verb: str, request: int) -> AsyncIterator[bytes]:
+    async def answer(verb: str, _request: int) -> AsyncIterator[bytes]:
         if verb == "measure":
             yield b"\xff" * 100
 
@@ -158,7 +159,7 @@ async def test_other_calls_learn_at_once_that_the_pipe_is_lost() -> None:
 
 async def test_an_agent_that_never_answers_is_given_up_after_the_time_limit() -> None:
     agent = await opened(StrangerPipe(always()), timeout=0.2)
-    with pytest.raises(Unavailable, match="has not answered for 0.2 seconds"):
+    with pytest.raises(Unavailable, match=r"has not answered for 0\.2 seconds"):
         await agent.find(PLACE, ["00000"])
     assert agent.lost == "the agent is silent"
     await agent.close()
@@ -210,8 +211,6 @@ async def test_errors_are_translated(kind: str, error: type[StokerError]) -> Non
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../b", ""])
 async def test_names_in_a_fetched_archive_cannot_lead_out(name: str) -> None:
-    import tarfile
-
     head = tarfile.TarInfo(name or "x")
     head.name = name
     data = head.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
