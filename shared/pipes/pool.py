@@ -70,19 +70,17 @@ class AgentPool:
         self._janitor: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def agent(self, connection: Connection, roots: Mapping[str, str] | None = None) -> AgentConnection:
+    async def agent(self, connection: Connection) -> AgentConnection:
         """Return the connection of this profile (key: profile, resource, their versions, the roots).
 
-        `roots` are those that follow from `connection`, unless others are given: a job stays in the folders that it
-        was accepted with. Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
+        Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
         """
-        roots = roots_of(connection) if roots is None else roots
         key = (
             connection.profile.id,
             connection.profile.version,
             connection.resource.id,
             connection.resource.version,
-            tuple(sorted(roots.items())),
+            tuple(sorted(roots_of(connection).items())),
         )
         entry = self._entries.setdefault(key, _Entry())
         if entry.connection is not None and entry.connection.lost is None:
@@ -111,7 +109,9 @@ class AgentPool:
             raise Unavailable("the service is stopping")
         try:
             pipe = await self._opener(connection)
-            opened = await AgentConnection.open(pipe, roots, answer_timeout_seconds=self._answer_timeout_seconds)
+            opened = await AgentConnection.open(
+                pipe, roots_of(connection), answer_timeout_seconds=self._answer_timeout_seconds
+            )
         except Unavailable as error:
             self._note_failure(entry, error.message)
             raise self._unreachable(entry, connection) from error
