@@ -26,7 +26,7 @@ RetryReason = Literal[
 class Needs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What one unit needs; what is left out comes from the resource's configuration.
 
-    `mem` is per unit (on each node, where `nodes` is above 1); `time` is the limit of a whole batch, as SLURM writes it.
+    `mem` is per unit (on each node, where `nodes` is above 1); `time` is the limit of a batch, as SLURM writes it.
     `gres` and `gpus` are per unit too: a batch that runs several units at once asks for their sum.
     """
 
@@ -45,7 +45,7 @@ class Needs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Retries(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How often a unit that did not succeed is tried again, after which reasons, and with how much more.
 
-    The factors apply once for each earlier attempt that ended by that reason: with `memory_factor` 2, the third attempt
+    The factors apply once for each earlier attempt that ended so: with `memory_factor` 2, the third attempt
     of a unit that ran out of memory twice gets four times the memory, up to the resource's maximum.
     """
 

@@ -41,7 +41,7 @@ def format_limit(seconds: float) -> str:
 
 
 def read_limit(text: str) -> float | None:
-    """Return the seconds of a limit in an answer; None where there is none ("NOT_SET", "Partition_Limit") or nonsense."""
+    """Return the seconds of a limit in an answer; None where there is none ("NOT_SET") or nonsense."""
     if text.upper() in ("UNLIMITED", "INFINITE"):
         return UNLIMITED
     found = _DAYS.fullmatch(text) or _HOURS.fullmatch(text) or _MINUTES.fullmatch(text)
