@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from services.executor.connections import Connections
 from shared.contracts.holds import Connection
-from shared.pipes import JOBS, AgentConnection, AgentPool, Place, rooted, roots_of
+from shared.pipes import JOBS, AgentConnection, AgentPool, Place, roots_of
 
 
 class JobAgents:
@@ -24,12 +24,12 @@ class JobAgents:
         Raises Unavailable while the resource is away.
         """
         current = await self._connections.for_work(job.profile_id, job.snapshot)
-        return await self._agents.agent(rooted(current, _jobs_root(job.snapshot)))
+        return await self._agents.agent(current, _roots(job.snapshot))
 
 
 @lru_cache(maxsize=1024)
-def _jobs_root(snapshot: str) -> str:
-    return roots_of(msgspec.json.decode(snapshot, type=Connection))[JOBS]
+def _roots(snapshot: str) -> dict[str, str]:
+    return roots_of(msgspec.json.decode(snapshot, type=Connection))
 
 
 def folder_of(job: Row[Any]) -> Place:

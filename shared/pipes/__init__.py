@@ -23,7 +23,7 @@ from shared.pipes.lines import complete_lines
 from shared.pipes.pipe import Pipe
 from shared.pipes.places import Place
 from shared.pipes.pool import AgentPool, open_pipe
-from shared.pipes.roots import JOBS, rooted, roots_of
+from shared.pipes.roots import JOBS, roots_of
 from shared.pipes.staged_files import StagedFile
 from shared.pipes.streams import FetchedFile, FetchStream, ReadStream
 
@@ -56,6 +56,5 @@ __all__ = [
     "StagedFile",
     "complete_lines",
     "open_pipe",
-    "rooted",
     "roots_of",
 ]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 from shared.contracts.holds import Connection
@@ -70,17 +70,19 @@ class AgentPool:
         self._janitor: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def agent(self, connection: Connection) -> AgentConnection:
+    async def agent(self, connection: Connection, roots: Mapping[str, str] | None = None) -> AgentConnection:
         """Return the connection of this profile (key: profile, resource, their versions, the roots).
 
-        Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
+        `roots` are those that follow from `connection`, unless others are given: a job stays in the folders that it
+        was accepted with. Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
         """
+        roots = roots_of(connection) if roots is None else roots
         key = (
             connection.profile.id,
             connection.profile.version,
             connection.resource.id,
             connection.resource.version,
-            tuple(sorted(roots_of(connection).items())),
+            tuple(sorted(roots.items())),
         )
         entry = self._entries.setdefault(key, _Entry())
         if entry.connection is not None and entry.connection.lost is None:
@@ -92,7 +94,7 @@ class AgentPool:
                 self._note_loss(entry, entry.connection.lost or "")
                 entry.connection = None
             self._refuse_while_backing_off(entry, connection)
-            return await self._open(entry, connection)
+            return await self._open(entry, connection, roots)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -104,14 +106,12 @@ class AgentPool:
         entries, self._entries = self._entries, {}
         await asyncio.gather(*(one.connection.close() for one in entries.values() if one.connection is not None))
 
-    async def _open(self, entry: _Entry, connection: Connection) -> AgentConnection:
+    async def _open(self, entry: _Entry, connection: Connection, roots: Mapping[str, str]) -> AgentConnection:
         if self._closed:
             raise Unavailable("the service is stopping")
         try:
             pipe = await self._opener(connection)
-            opened = await AgentConnection.open(
-                pipe, roots_of(connection), answer_timeout_seconds=self._answer_timeout_seconds
-            )
+            opened = await AgentConnection.open(pipe, roots, answer_timeout_seconds=self._answer_timeout_seconds)
         except Unavailable as error:
             self._note_failure(entry, error.message)
             raise self._unreachable(entry, connection) from error
