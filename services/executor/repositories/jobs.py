@@ -99,7 +99,8 @@ async def insert_job(connection: AsyncConnection, new: NewJob) -> bool:
         body_sha256=new.body_sha256,
     )
     statement = statement.on_conflict_do_nothing(index_elements=["key_id", "idempotency_key"])
-    if (await connection.execute(statement)).rowcount != 1:
+    # The number of rows that an INSERT made is not told by every driver; what it returns is.
+    if (await connection.execute(statement.returning(jobs.c.id))).one_or_none() is None:
         return False
     rows = [
         {
@@ -152,7 +153,7 @@ async def add_files(connection: AsyncConnection, job_id: str, files: Mapping[str
 
 
 async def copy_units_and_files(
-    connection: AsyncConnection, source_id: str, job_id: str, plan: Iterable[PlannedBatch]
+    connection: AsyncConnection, source_id: str, job_id: str, plan: Sequence[PlannedBatch]
 ) -> None:
     """Give a new job the units and files of another one. Raises Conflict when some are gone already."""
     for batch in plan:
@@ -160,8 +161,10 @@ async def copy_units_and_files(
             units.c.job_id == source_id, units.c.unit_index.between(batch.first, batch.first + batch.unit_count - 1)
         )
         names = ["job_id", "unit_index", "arguments", "batch_index"]
-        if (await connection.execute(insert(units).from_select(names, chosen))).rowcount != batch.unit_count:
-            raise Conflict("The job is being removed: its units are not all there any more")
+        await connection.execute(insert(units).from_select(names, chosen))
+    copied = (await connection.execute(select(func.count()).where(units.c.job_id == job_id))).scalar_one()
+    if copied != sum(batch.unit_count for batch in plan):
+        raise Conflict("The job is being removed: its units are not all there any more")
     files = select(literal(job_id), job_files.c.name, job_files.c.content).where(job_files.c.job_id == source_id)
     await connection.execute(insert(job_files).from_select(["job_id", "name", "content"], files))
 
