@@ -97,7 +97,7 @@ def job_reason(state: JobState, counts: Counts, texts: Iterable[str], cancelled_
     if state != "failed":
         return None
     most = Counter(texts).most_common(3)
-    words = "; ".join(f"{count} times: {text}" for text, count in most)
+    words = "; ".join(f"{text} ({count} units)" if count > 1 else text for text, count in most)
     total = sum(vars_of(counts).values())
     code = "units_failed"
     return Reason(code=code, text=f"{counts.failed + counts.lost} of {total} units did not succeed: {words}")

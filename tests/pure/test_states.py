@@ -66,4 +66,4 @@ def test_the_outcome_follows_from_the_units():
 def test_the_reason_of_a_failed_job_counts_what_went_wrong():
     reason = job_reason("failed", Counts(succeeded=7, failed=2, lost=1), ["exit code 3", "exit code 3", "lost"], None)
     assert reason is not None
-    assert reason.text == "3 of 10 units did not succeed: 2 times: exit code 3; 1 times: lost"
+    assert reason.text == "3 of 10 units did not succeed: exit code 3 (2 units); lost"
