@@ -1,8 +1,8 @@
 """Units per second of the runner against `xargs -P` with the same parallelism, in the same run.
 
 `python bench/runner.py [--quick]` prints a table with the ratios and writes bench/results/runner.json.
-Each figure is the median of alternating rounds, so that a busy moment of the machine hits both sides alike. The runner's
-time is that of the whole process: start of Python, claim, all units with their records, end record on disk.
+Each figure is the median of alternating rounds, so that a busy moment of the machine hits both sides alike.
+The runner's time is that of the whole process: start of Python, claim, all units with their records, end record.
 """
 
 import json
@@ -45,7 +45,7 @@ def with_runner(command: list[str], units: int, parallel: int) -> float:
 
 
 def with_xargs(command: list[str], units: int, parallel: int) -> float:
-    """Seconds that xargs takes to start the command as often."""
+    """Seconds that xargs takes to run the command as often."""
     lines = "\n".join(map(str, range(units)))
     began = time.perf_counter()
     xargs = ["/usr/bin/xargs", "-P", str(parallel), "-n", "1"]
@@ -78,9 +78,8 @@ def main() -> None:
                 }
             )
             verdict = "reached" if ratio >= AIM else "MISSED"
-            print(
-                f"{name:<18} P={parallel}  runner {runner:7.0f}/s  xargs {xargs:7.0f}/s  ratio {ratio:.2f}  aim {verdict}"
-            )
+            figures = f"runner {runner:7.0f}/s  xargs {xargs:7.0f}/s  ratio {ratio:.2f}"
+            print(f"{name:<18} P={parallel}  {figures}  aim {verdict}")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"aim_ratio": AIM, "measured": measured}, indent=2) + "\n")
 

@@ -155,7 +155,11 @@ class AgentPool:
         while True:
             await asyncio.sleep(self._quiet_seconds / 4)
             for key, entry in tuple(self._entries.items()):
-                if entry.connection is None or entry.opening.locked():
+                if entry.opening.locked():
+                    continue
+                if entry.connection is None:
+                    if time.monotonic() - entry.retry_at > self._quiet_seconds:
+                        del self._entries[key]  # nobody asks for it any more (an older version of a profile)
                     continue
                 idle_since = entry.connection.idle_since
                 quiet = idle_since is not None and time.monotonic() - idle_since > self._quiet_seconds
