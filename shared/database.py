@@ -69,7 +69,7 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection on which all reads see the same state."""
+        """Yield a connection on which all reads see the same state; `stream()` needs one."""
         with _translated():
             async with self._snapshots.connect() as connection, connection.begin():
                 yield connection

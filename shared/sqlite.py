@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import aiosqlite
+from aiosqlite.core import _STOP_RUNNING_SENTINEL
 
 BUSY_TIMEOUT_SECONDS = 10
 # FULL: a commit survives a power cut (WAL with NORMAL may forget the last ones). It costs one fsync per write
@@ -93,6 +94,21 @@ class OneHopConnection(aiosqlite.Connection):
         super().__init__(lambda: open_sqlite(path), 64)
         # As SQLAlchemy does for its own: a connection that nobody closed must not keep the process alive.
         self._thread.daemon = True
+
+    def stop(self) -> None:
+        """Close the connection on its thread, soon, and end the thread; nobody is told when.
+
+        The library's own tells the event loop, which may be closed by then: the thread would die of it.
+        """
+
+        def close_and_stop() -> object:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            return _STOP_RUNNING_SENTINEL
+
+        self._running = False
+        self._tx.put_nowait((None, close_and_stop))
 
     @property
     def raw(self) -> sqlite3.Connection:
