@@ -141,7 +141,10 @@ async def test_many_rows_and_many_statements_go_through(database: Database) -> N
         await connection.execute(insert(notes), rows)
         result = await connection.execute(update(notes).where(notes.c.id > 1).values(note=Note([])))
         assert result.rowcount == 5000
-    async with database.snapshot() as connection, connection.stream(select(notes.c.id).order_by(notes.c.id)) as result:
+    async with (
+        database.snapshot() as connection,
+        connection.stream(select(notes.c.id).order_by(notes.c.id)) as result,
+    ):
         assert [row.id async for row in result] == list(range(1, 5002))
 
 

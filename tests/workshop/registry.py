@@ -62,15 +62,15 @@ class RegistryInTest:
 
 
 @asynccontextmanager
-async def running_registry(url: str, **settings: Any) -> AsyncIterator[RegistryInTest]:
-    """A registry on a database that is brought up first; `admin` carries its first key."""
+async def running_registry(url: str, *, key: str | None = None, **settings: Any) -> AsyncIterator[RegistryInTest]:
+    """A registry on a database that is brought up first; `admin` carries its first key, or the one that is given."""
     await anyio.to_thread.run_sync(upgrade, url, LOCATION)
     own = RegistrySettings(database_url=DatabaseUrl(url), own_key_cache_seconds=0, **settings)
-    key = await bootstrap(own, role="admin", name="admin")
+    admin_key = key or (await bootstrap(own, role="admin", name="admin")).key
     app = build_app(own)
     async with app.lifespan():
         registry = RegistryInTest(app, own)
-        registry.admin = registry.client(key.key)
+        registry.admin = registry.client(admin_key)
         yield registry
 
 
