@@ -43,8 +43,8 @@ class SlurmEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
     `uid` and `markers`: the user that its launches run as, and the job names they were submitted with. `files`,
     `queue`, `accounting`: None means that the call failed, which is no evidence of anything. `queue_shows_launches`:
-    False where the cluster hides the launches from whoever asked (PrivateData). `accounting_kept`: whether the cluster
-    keeps accounts at all. `end_seen` and `absent_since`: what the verdict before this one gave back, kept by the
+    False where the cluster hides the launches from whoever asked (PrivateData). `accounting_kept`: the cluster
+    keeps accounts. `end_seen` and `absent_since`: what the verdict before this one gave back, kept by the
     caller. `memory_mb` and `limit_seconds`: what the batch was submitted with, where that is known.
     """
 
