@@ -18,6 +18,7 @@ from shared.web.content_types import json_bodies
 from shared.web.gate import Gate
 from shared.web.health import health_handlers
 from shared.web.metrics import Metrics
+from shared.web.options import AllowedMethods
 from shared.web.pages import page_handlers
 from shared.web.problems import answer_problem
 
@@ -67,7 +68,7 @@ def build_application(
         request_max_body_size=max_body_bytes,
         state=State({"stopping": stopping, "metrics": metrics}),
     )
-    app.asgi_handler = Gate(app.asgi_handler, verifier, metrics)
+    app.asgi_handler = Gate(app.asgi_handler, verifier, metrics, AllowedMethods(app.routes))
     return app
 
 

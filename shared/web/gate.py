@@ -22,6 +22,7 @@ from shared.request_ids import (
 )
 from shared.web.callers import STATE_KEY, KeyVerifier, presented_key
 from shared.web.metrics import Metrics
+from shared.web.options import AllowedMethods, send_allowed
 from shared.web.problems import MEDIA_TYPE, problem
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
@@ -38,8 +39,11 @@ log = get_logger()
 class Gate:
     """Wraps the router of one application."""
 
-    def __init__(self, app: ASGIApp, verifier: KeyVerifier, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, verifier: KeyVerifier, metrics: Metrics, allowed_methods: AllowedMethods
+    ) -> None:
         self._app = app
+        self._allowed_methods = allowed_methods
         self._verifier = verifier
         self._metrics = metrics
 
@@ -68,7 +72,11 @@ class Gate:
                 await self._app(scope, receive, answer)
             elif (caller := await self._authenticated(scope, headers["authorization"], answer)) is not None:
                 scope["state"][STATE_KEY] = scope["user"] = caller
-                await self._app(scope, receive, answer)
+                allowed = self._allowed_methods.of(scope["path"]) if scope["method"] == "OPTIONS" else None
+                if allowed is not None:
+                    await send_allowed(answer, allowed)
+                else:
+                    await self._app(scope, receive, answer)
         finally:
             self._record(scope, status, time.perf_counter() - started, caller)
             current_request_id.reset(token)
