@@ -49,6 +49,8 @@ class RunningStack:
 
     def start(self) -> None:
         """Start it (again, on the same ports) and return when it is ready."""
+        if self._up is not None:
+            self._up.wait(60)  # somebody else told it to stop
         ports = [f"--{service}-port={port}" for service, port in self._ports.items()]
         said = self.folder.path.parent / f"{self.folder.path.name}.up.log"
         with said.open("ab") as log:
