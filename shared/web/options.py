@@ -22,7 +22,8 @@ class AllowedMethods:
                 methods.setdefault(route.path_format, set()).update(route.methods)
         self._patterns = [
             (re.compile(_PARAMETER.sub("[^/]+", re.escape(path)) + r"/?\Z"), ", ".join(sorted(names)))
-            for path, names in methods.items()
+            # Where a fixed path also fits a parameter, the fixed one is meant.
+            for path, names in sorted(methods.items(), key=lambda item: item[0].count("{"))
         ]
 
     def of(self, path: str) -> str | None:

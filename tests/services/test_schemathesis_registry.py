@@ -1,0 +1,18 @@
+"""The registry keeps what its OpenAPI document promises, whatever it is sent."""
+
+from pathlib import Path
+
+from tests.workshop.processes import run, serving
+from tests.workshop.schemathesis import check_document
+
+REGISTRY = "services.registry"
+
+
+def test_the_registry_does_what_its_document_says(database_url: str, tmp_path: Path) -> None:
+    environment = {"STOKER_DATABASE_URL": database_url}
+    assert run(REGISTRY, "migrate", environment=environment).returncode == 0
+    key = run(REGISTRY, "bootstrap", environment=environment).stdout.strip()
+    with serving(REGISTRY, environment) as registry:
+        # It would revoke the key that it works with.
+        check_document(registry.url, key, tmp_path, max_examples=15, exclude_operations=["V1AccessKeysKeyIdRemove"])
+        assert [event for event in registry.events() if event["level"] in {"error", "warning"}] == []
