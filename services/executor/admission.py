@@ -211,7 +211,8 @@ async def _prepared(submit: JobSubmit) -> tuple[dict[str, bytes], list[str]]:
 
 
 def _new_job(request: Request, submit: JobSubmit, connection: Connection, plan: BatchPlan) -> rows.NewJob:
-    now = time.time()
+    # Microseconds are what callers see: what they were shown is what they can ask for.
+    now = round(time.time(), 6)
     job_id = str(ULID.from_timestamp(now)).lower()
     spec = {name: value for name, value in msgspec.structs.asdict(submit).items() if name not in {"units", "files"}}
     return rows.NewJob(
