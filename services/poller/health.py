@@ -21,6 +21,7 @@ class HealthBook:
         self._clock = clock
         self._entries: dict[str, ResourceHealth] = {}
         self._unwatched_since: dict[str, float] = {}
+        self._batch_counts: dict[str, int] = {}
 
     def of(self, profile_id: str) -> ResourceHealth | None:
         """Return the entry of one profile."""
@@ -32,6 +33,7 @@ class HealthBook:
         for profile_id in [name for name, since in self._unwatched_since.items() if since < limit]:
             del self._unwatched_since[profile_id]
             self._entries.pop(profile_id, None)
+            self._batch_counts.pop(profile_id, None)
         return [self._entries[profile_id] for profile_id in sorted(self._entries)]
 
     def looked(self, profile_id: str, resource_id: str) -> bool:
@@ -43,7 +45,8 @@ class HealthBook:
         return self._note(profile_id, resource_id, error)
 
     def watches(self, profile_id: str, batch_count: int) -> None:
-        """Note how many batches are watched through it."""
+        """Note how many batches are watched through it, also before the first look."""
+        self._batch_counts[profile_id] = batch_count
         if batch_count:
             self._unwatched_since.pop(profile_id, None)
         else:
@@ -63,7 +66,7 @@ class HealthBook:
             since=now if known is None or changed else known.since,
             last_look_at=now if reachable else (known.last_look_at if known else None),
             error=error,
-            watched_batches=known.watched_batches if known else 0,
+            watched_batches=self._batch_counts.get(profile_id, 0),
         )
         if changed and (known is not None or not reachable):
             write = log.info if reachable else log.warning

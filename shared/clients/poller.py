@@ -1,9 +1,7 @@
 """The poller: what it watches, and how each resource is doing."""
 
-import msgspec
-
 from shared.clients.base import ServiceClient
-from shared.contracts.watches import ResourceHealth
+from shared.contracts.watches import ResourceHealth, Watches
 
 
 class PollerClient(ServiceClient):
@@ -11,9 +9,9 @@ class PollerClient(ServiceClient):
 
     service = "poller"
 
-    async def watches(self) -> msgspec.Raw:
-        """What is watched and since when, as JSON (services and administrators)."""
-        return await self._get("/v1/watches", msgspec.Raw)
+    async def watches(self) -> Watches:
+        """What is watched and since when (services and administrators)."""
+        return await self._get("/v1/watches", Watches)
 
     async def resources_health(self) -> list[ResourceHealth]:
         """How each profile's connection is doing (services and administrators)."""

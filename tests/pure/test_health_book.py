@@ -53,3 +53,11 @@ def test_a_profile_that_is_watched_again_stays() -> None:
     book.watches("p", 1)
     clock.now += 2 * FORGET_AFTER_SECONDS
     assert len(book.all()) == 1
+
+
+def test_the_number_of_batches_is_known_before_the_first_look() -> None:
+    book = HealthBook(Clock())
+    book.watches("p", 2)
+    assert book.all() == []
+    book.failed("p", "r", "no route")
+    assert [entry.watched_batches for entry in book.all()] == [2]
