@@ -1,0 +1,85 @@
+"""What programs of others have been told: these forms stay readable, and are written the same way."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.contracts.keys import AccessKey, Caller, NewAccessKey
+from shared.contracts.problems import FieldError, Problem
+from shared.contracts.profiles import Profile, ProfileSpec
+from shared.contracts.resources import Resource, ResourceSpec
+from tests.workshop.registry import KINDS, seed
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+ID = "01k5qj6y2z4e8m3n7p9r1s5t0v"
+MADE = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+CHANGED = datetime(2026, 2, 1, 8, 30, 15, 250_000, tzinfo=UTC)
+
+
+def resource(kind: str) -> Resource:
+    spec: Any = msgspec.convert(seed(f"resource_{kind}"), ResourceSpec)
+    return Resource(
+        id=ID,
+        name=spec.name,
+        type=kind,
+        version=2,
+        created_at=MADE,
+        updated_at=CHANGED,
+        spec=spec,  # type: ignore[arg-type]
+    )
+
+
+def profile(kind: str) -> Profile:
+    spec: Any = msgspec.convert(seed(f"profile_{kind}"), ProfileSpec)
+    return Profile(
+        id=ID,
+        resource_id=ID,
+        name=spec.name,
+        resource_type=kind,  # type: ignore[arg-type]
+        version=1,
+        created_at=MADE,
+        updated_at=MADE,
+        spec=spec,
+    )
+
+
+ACCESS_KEY = AccessKey(
+    id=ID, name="laptop", role="user", owner="group", profile_ids=[ID], created_at=MADE, expires_at=CHANGED
+)
+THINGS: dict[str, msgspec.Struct] = {
+    **{f"resource_{kind}": resource(kind) for kind in KINDS},
+    **{f"profile_{kind}": profile(kind) for kind in KINDS},
+    "access_key": ACCESS_KEY,
+    "new_access_key": NewAccessKey(access_key=ACCESS_KEY, key=f"stk_{ID}_{'A' * 43}"),
+    "caller": Caller(key_id=ID, role="user", owner="group", profile_ids=frozenset({ID})),
+    "problem": Problem(
+        type="urn:stoker:problem:invalid-request",
+        title="The request is not valid",
+        status=422,
+        detail="one field is not valid",
+        instance="/v1/resources",
+        errors=[FieldError("jobs_runner_config.default_slurm_config.mem", 'must be "3G"')],
+        request_id="r-1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_it_is_written_as_it_always_was(name: str) -> None:
+    written = json.loads(msgspec.json.encode(THINGS[name]))
+    assert written == json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_what_was_written_is_still_read_and_additions_of_later_versions_are_tolerated(name: str) -> None:
+    golden = json.loads((GOLDEN / f"{name}.json").read_text())
+    later = golden | {"added_in_a_later_version": {"a": [1]}}
+    assert msgspec.json.decode(json.dumps(later), type=type(THINGS[name])) == THINGS[name]
+
+
+def test_a_new_key_does_not_show_in_its_repr() -> None:
+    assert "AAAA" not in repr(THINGS["new_access_key"])
