@@ -81,8 +81,8 @@ def sacct_arguments(nonce: str, *, since: float, names: Iterable[str] = (), job_
     """Return the arguments of sacct: jobs since `since` (epoch seconds), those with these names or job numbers.
 
     Call it with `calls.QUERY_ENVIRONMENT`; any exit code but 0 is no answer. All users' jobs are asked for, as far as
-    the cluster shows them. A job that was cancelled while it was held is recorded without its name and user: neither a
-    query by name nor a look at the row finds it, and only the queue tells of its end.
+    the cluster shows them. A job that was cancelled while it was held is recorded without its name and user: neither
+    a query by name nor a look at the row finds it, and only the queue tells of its end.
     """
     start = datetime.fromtimestamp(math.floor(since), UTC).strftime("%Y-%m-%dT%H:%M:%S")
     arguments = [
