@@ -97,8 +97,10 @@ async def _show_bad_units(executor: ExecutorClient, job: Job, console: Console) 
 
 
 def failure_line(unit: FailedUnit) -> Text:
-    """One line: which unit, how it ended, and why in words."""
-    why = plain(unit.reason.text).replace("\n", " ") if unit.reason else ""
+    """One line: which unit, how it ended, why in words, and the last words of its log where they are known."""
+    last = unit.reason.log_tail.strip().rpartition("\n")[2] if unit.reason else ""
+    told = f"{unit.reason.text} ({last})" if unit.reason and last else unit.reason.text if unit.reason else ""
+    why = plain(told).replace("\n", " ")
     return Text(f"unit {unit.index} ") + state_text(unit.state) + Text(f": {why}" if why else "")
 
 

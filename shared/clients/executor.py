@@ -10,10 +10,10 @@ import msgspec
 from shared.clients.base import ServiceClient
 from shared.clients.event_stream import follow_events
 from shared.clients.lines import lines
-from shared.clients.log_stream import follow_log
+from shared.clients.log_stream import follow_log, read_log
 from shared.contracts.checks import CheckReport, CheckRequest
 from shared.contracts.events import JobEvent
-from shared.contracts.jobs import Batch, Job, JobSubmit, Plan, Unit, UnitResult
+from shared.contracts.jobs import FINAL_UNIT_STATES, Batch, Job, JobSubmit, Plan, Unit, UnitResult
 from shared.contracts.pages import Page
 from shared.contracts.usage import Usage
 from shared.contracts.watches import WatchList
@@ -88,6 +88,18 @@ class ExecutorClient(ServiceClient):
         """Ask for a job's end; repeating is fine while it ends. Conflict: it has ended already."""
         return await self._ask("POST", _path(job_id, "cancel"), Job)
 
+    async def rerun(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+        """Submit a job again as a new one: the same command, units and files. Idempotent as `submit` is."""
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
+        return await self._ask(
+            "POST",
+            _path(job_id, "rerun"),
+            Job,
+            headers=headers,
+            repeatable=True,
+            timeout_seconds=_SUBMIT_TIMEOUT_SECONDS,
+        )
+
     async def delete_job(self, job_id: str) -> None:
         """Remove a job that has ended, with its folder. Conflict: it has not ended."""
         await self._call("DELETE", _path(job_id))
@@ -116,10 +128,19 @@ class ExecutorClient(ServiceClient):
     ) -> AsyncGenerator[bytes]:
         """A unit's log from `offset` (bytes); with `follow`, until the unit ends, through outages (see `events`)."""
         path = _path(job_id, f"units/{index}/log")
-        return follow_log(self._stream, path, offset=offset, limit=limit, follow=follow, on_outage=on_outage)
+        if not follow:
+            return read_log(self._stream, path, offset=offset, limit=limit)
+
+        async def has_ended() -> bool:
+            return (await self.unit(job_id, index)).state in FINAL_UNIT_STATES
+
+        return follow_log(self._stream, path, offset=offset, limit=limit, has_ended=has_ended, on_outage=on_outage)
 
     async def log(self, job_id: str, *, follow: bool = False) -> AsyncGenerator[bytes]:
-        """The whole job's log: one part per source, each under a header line."""
+        """The whole job's log: one part per source, each under a header line.
+
+        With `follow` until the job ends, or the executor stops: there is no place to go on from.
+        """
         silence = None if follow else _STREAM_SILENCE_SECONDS
         async with self._stream(_path(job_id, "log"), query={"follow": follow}, silence_seconds=silence) as answer:
             async for chunk in answer.aiter_bytes():

@@ -1,7 +1,8 @@
 """A log that is read from an offset, followed over broken connections."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from shared.clients.event_stream import OnOutage, OpensStreams
 from shared.clients.retries import pause_seconds
@@ -12,29 +13,49 @@ _QUIET_SECONDS = 300.0
 _SILENCE_SECONDS = 60.0
 
 
-async def follow_log(
-    stream: OpensStreams, path: str, *, offset: int, limit: int | None, follow: bool, on_outage: OnOutage | None
+async def read_log(
+    stream: OpensStreams, path: str, *, offset: int, limit: int | None, follow: bool = False
 ) -> AsyncGenerator[bytes]:
-    """Bytes from `offset`, at most `limit`; with `follow` until the server says that it is all."""
+    """Bytes from `offset`, at most `limit`, as one connection gives them."""
+    async with stream(
+        path,
+        query={"offset": offset, "limit": limit, "follow": follow},
+        silence_seconds=_QUIET_SECONDS if follow else _SILENCE_SECONDS,
+    ) as answer:
+        async for chunk in answer.aiter_bytes():
+            yield chunk
+
+
+async def follow_log(
+    stream: OpensStreams,
+    path: str,
+    *,
+    offset: int,
+    limit: int | None,
+    has_ended: Callable[[], Awaitable[bool]],
+    on_outage: OnOutage | None,
+) -> AsyncGenerator[bytes]:
+    """Bytes from `offset`, at most `limit`, until `has_ended()` and all is read.
+
+    The end of an answer alone proves nothing: a service that stops ends its answers too.
+    """
     end = None if limit is None else offset + limit
-    repetition = 0
+    repetition, ended = 0, False
     while True:
         repetition += 1
         left = None if end is None else end - offset
         try:
-            async with stream(
-                path,
-                query={"offset": offset, "limit": left, "follow": follow},
-                silence_seconds=_QUIET_SECONDS if follow else _SILENCE_SECONDS,
-            ) as answer:
-                async for chunk in answer.aiter_bytes():
+            async with aclosing(read_log(stream, path, offset=offset, limit=left, follow=not ended)) as chunks:
+                async for chunk in chunks:
                     offset, repetition = offset + len(chunk), 0
                     yield chunk
+            if ended or offset == end:
+                return
+            ended = await has_ended()
         except Unavailable as error:
-            if not follow:
-                raise
             if on_outage is not None:
                 on_outage(error)
+            await asyncio.sleep(pause_seconds(repetition))
         else:
-            return
-        await asyncio.sleep(pause_seconds(repetition))
+            if not ended:
+                await asyncio.sleep(pause_seconds(repetition))

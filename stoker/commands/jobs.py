@@ -215,6 +215,20 @@ def cancel(
         stdout().print(f"{job.id} is being cancelled", markup=False)
 
 
+@app.command("rerun")
+def rerun(context: typer.Context, job_id: options.JobId, *, as_json: options.Json = False) -> None:
+    """Submit a job again as a new one: the same command, units and files."""
+
+    async def work(session: Session) -> Job:
+        return await session.executor.rerun(job_id)
+
+    job = run(context, work)
+    if as_json:
+        print_json(job)
+    else:
+        stdout().print(job.id, markup=False)
+
+
 @app.command("delete")
 def delete(context: typer.Context, job_id: options.JobId) -> None:
     """Remove a job that has ended: its folder, results and logs."""

@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from shared.contracts.jobs import UnitResult
-from shared.errors import Invalid
+from shared.contracts.jobs import FINAL_JOB_STATES, UnitResult
+from shared.errors import Invalid, Unavailable
 from stoker import options
 from stoker.output import cells, print_json_line, size, state_text, stderr, stdout, table
 from stoker.session import Session, run
@@ -51,6 +51,8 @@ def logs(
             if follow:
                 sys.stdout.buffer.flush()
         sys.stdout.buffer.flush()
+        if follow and unit is None and (await session.executor.job(job_id)).state not in FINAL_JOB_STATES:
+            raise Unavailable("the executor stopped: the job goes on, run this again to see more")
 
     run(context, work)
 

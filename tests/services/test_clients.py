@@ -33,6 +33,7 @@ JOB = Job(
     created_at=NOW,
     updated_at=NOW,
 )
+UNIT = {"index": 0, "state": "running", "arguments": {}, "attempt": 1, "batch_index": 0}
 SUBMIT = JobSubmit(profile_id="p", command=["true"], units=[{}])
 A_JOB = answer(msgspec.json.encode(JOB), status="202 Accepted")
 BUSY = answer(b"{}", status="503 Service Unavailable")
@@ -160,8 +161,7 @@ async def test_an_address_below_a_path_keeps_the_path() -> None:
 
 
 async def test_lists_are_read_page_by_page() -> None:
-    unit = {"index": 0, "state": "running", "arguments": {}, "attempt": 1, "batch_index": 0}
-    pages = [{"items": [unit], "next_cursor": "c 1"}, {"items": [{**unit, "index": 1}], "next_cursor": None}]
+    pages = [{"items": [UNIT], "next_cursor": "c 1"}, {"items": [{**UNIT, "index": 1}], "next_cursor": None}]
     answers = [answer(msgspec.json.encode(page)) for page in pages]
     async with scripted(*answers) as server, ExecutorClient(server.url, KEY) as executor:
         found = [unit.index async for unit in executor.units("j1", state="running")]
@@ -230,14 +230,22 @@ async def test_a_followed_log_goes_on_at_the_byte_where_it_broke() -> None:
         stream(b"one\n", b"\xfftw", content_type=kind),
         NO_ANSWER,
         stream(b"o\n", content_type=kind, complete=True),
+        answer(msgspec.json.encode(UNIT)),
+        stream(b"three\n", content_type=kind, complete=True),
+        answer(msgspec.json.encode({**UNIT, "state": "failed"})),
+        stream(b"last\n", content_type=kind, complete=True),
     ]
     async with scripted(*answers) as server, ExecutorClient(server.url, KEY) as executor, asyncio.timeout(30):
         chunks = [chunk async for chunk in executor.unit_log("j1", 3, offset=5, follow=True)]
-    assert b"".join(chunks) == b"one\n\xfftwo\n"
+    assert b"".join(chunks) == b"one\n\xfftwo\nthree\nlast\n"
     assert [seen.target.partition("?")[2] for seen in server.seen] == [
         "offset=5&follow=true",
         "offset=12&follow=true",
         "offset=12&follow=true",
+        "",  # the answer ended: has the unit?
+        "offset=14&follow=true",
+        "",
+        "offset=20&follow=false",
     ]
 
 

@@ -170,6 +170,14 @@ def test_the_same_idempotency_key_makes_one_job(stack: RunningStack) -> None:
     assert (other.code, "idempotency" in other.err.lower()) == (3, True), other
 
 
+def test_a_job_is_run_again_as_a_new_one(stack: RunningStack) -> None:
+    job = stack.json("submit", "-p", "local", "--name", "twice", "--wait", "--", "echo", "again")
+    second = stack.json("rerun", job["id"])
+    assert second["id"] != job["id"]
+    assert stack.run("watch", second["id"]).code == 0
+    assert stack.run("logs", second["id"], "0").out == "again\n"
+
+
 def test_a_deleted_job_is_gone(stack: RunningStack) -> None:
     job = stack.json("submit", "-p", "local", "--wait", "--", "true")
     assert stack.run("delete", job["id"]).code == 0
