@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from shared.clients import ExecutorClient, PollerClient, RegistryClient
+from stoker.stack import leash
 from stoker.stack.state_folder import StackRecord, StateFolder
 
 ProcessName = Literal["redis", "registry", "executor", "poller"]
@@ -19,6 +20,11 @@ PROCESSES: tuple[ProcessName, ...] = ("redis", "registry", "executor", "poller")
 START_SECONDS = 90.0
 COMMAND_SECONDS = 120.0
 _STOKER = [sys.executable, "-P", "-m", "stoker"]
+
+
+def _ends_with_us() -> list[str]:
+    """What a command begins with so that nothing is left when the tests themselves are killed."""
+    return [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
 
 
 class Ran(NamedTuple):
@@ -55,7 +61,7 @@ class RunningStack:
         said = self.folder.path.parent / f"{self.folder.path.name}.up.log"
         with said.open("ab") as log:
             self._up = subprocess.Popen(
-                [*_STOKER, "up", "--json", *ports],
+                [*_ends_with_us(), *_STOKER, "up", "--json", *ports],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
