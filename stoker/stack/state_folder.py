@@ -1,6 +1,7 @@
 """The folder that a stack keeps everything in: databases, keys, sockets, logs, and the address book for `stoker`."""
 
 import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ class StateFolder:
         self.path = path
         self.logs = path / "logs"
         self.redis = path / "redis"
-        self.redis_socket = path / "redis" / "redis.sock"
+        self.redis_socket = _socket_folder(self.redis) / "redis.sock"
         self.jobs = path / "jobs"
         self.tasks = path / "tasks"
         self.admin_key = path / "admin.key"
@@ -49,16 +50,11 @@ class StateFolder:
 
     def prepare(self) -> None:
         """Make the folder and its parts. Raises Invalid when it cannot be used."""
-        if len(os.fsencode(self.redis_socket)) > _LONGEST_SOCKET_PATH:
-            raise Invalid(f"the path of the state folder is too long for a socket in it: {self.path}")
         try:
-            for folder in (self.path, self.logs, self.redis, self.jobs, self.tasks):
+            for folder in (self.path, self.logs, self.redis, self.jobs, self.tasks, self.redis_socket.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.path.stat()
-            if found.st_uid != os.getuid():
-                raise Invalid(f"the state folder {self.path} belongs to somebody else")
-            if stat.S_IMODE(found.st_mode) & 0o077:
-                self.path.chmod(0o700)
+            _keep_to_ourselves(self.path)
+            _keep_to_ourselves(self.redis_socket.parent)
         except OSError as error:
             raise Invalid(f"the state folder cannot be used: {error}") from error
 
@@ -108,6 +104,9 @@ class StateFolder:
     def remove_record(self) -> None:
         """Say that the stack is stopped."""
         self._record.unlink(missing_ok=True)
+        if self.redis_socket.parent != self.redis:
+            self.redis_socket.unlink(missing_ok=True)
+            self.redis_socket.parent.rmdir()
 
     def _replace(self, path: Path, content: bytes) -> None:
         temporary = path.with_name(f".{path.name}.new")
@@ -117,3 +116,19 @@ class StateFolder:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+def _socket_folder(wanted: Path) -> Path:
+    """Return the folder of the socket: the wanted one, or a short one of our own where its path is too long."""
+    if len(os.fsencode(wanted / "redis.sock")) <= _LONGEST_SOCKET_PATH:
+        return wanted
+    name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]
+    return Path("/tmp") / f"stoker-{os.getuid()}-{name}"  # noqa: S108 - it is looked at before it is used
+
+
+def _keep_to_ourselves(folder: Path) -> None:
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise Invalid(f"{folder} belongs to somebody else")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(0o700)

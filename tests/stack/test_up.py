@@ -105,6 +105,16 @@ def test_migrating_twice_changes_nothing(stack: RunningStack, tmp_path: Path) ->
         assert stack.run("--state-dir", str(tmp_path / "new"), "migrate").code == 0
 
 
+def test_a_state_folder_may_have_a_long_path(stack: RunningStack, tmp_path: Path) -> None:
+    where = ("--state-dir", str(tmp_path / ("long" * 20) / ("long" * 20)))
+    ran = stack.run(*where, "up", "-d", "--json", "--registry-port=0", "--executor-port=0", "--poller-port=0")
+    try:
+        assert ran.code == 0, ran
+        assert stack.run(*where, "submit", "-p", "local", "--wait", "--", "true").code == 0
+    finally:
+        assert stack.run(*where, "down").code == 0
+
+
 def test_up_returns_when_it_is_ready_if_told_to_detach(stack: RunningStack, tmp_path: Path) -> None:
     where = ("--state-dir", str(tmp_path / "other"))
     ran = stack.run(*where, "up", "--detach", "--json", "--registry-port=0", "--executor-port=0", "--poller-port=0")
