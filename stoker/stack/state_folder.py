@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -53,7 +53,7 @@ class StateFolder:
         try:
             for folder in (self.path, self.logs, self.redis, self.jobs, self.tasks, self.redis_socket.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _keep_to_ourselves(self.path)
+            _keep_to_ourselves(self.path.resolve())
             _keep_to_ourselves(self.redis_socket.parent)
         except OSError as error:
             raise Invalid(f"the state folder cannot be used: {error}") from error
@@ -105,8 +105,9 @@ class StateFolder:
         """Say that the stack is stopped."""
         self._record.unlink(missing_ok=True)
         if self.redis_socket.parent != self.redis:
-            self.redis_socket.unlink(missing_ok=True)
-            self.redis_socket.parent.rmdir()
+            with suppress(OSError):  # it is empty by now, or of no further concern
+                self.redis_socket.unlink(missing_ok=True)
+                self.redis_socket.parent.rmdir()
 
     def _replace(self, path: Path, content: bytes) -> None:
         temporary = path.with_name(f".{path.name}.new")
