@@ -18,6 +18,7 @@ from shared.web.content_types import json_bodies
 from shared.web.gate import Gate
 from shared.web.health import health_handlers
 from shared.web.metrics import Metrics
+from shared.web.openapi import openapi_document
 from shared.web.options import AllowedMethods
 from shared.web.pages import page_handlers
 from shared.web.problems import answer_problem
@@ -48,23 +49,27 @@ def build_application(
     del settings
     metrics = Metrics(metrics_registry)
     stopping = asyncio.Event()
+    own = [*route_handlers, *health_handlers(service, readiness)]
+    provided = {
+        "caller": Provide(provide_caller, sync_to_thread=False),
+        "stopping": _provided(stopping),
+        **{name: _provided(value) for name, value in (dependencies or {}).items()},
+    }
+
+    def describe() -> bytes:
+        # From a second application that is never served: Litestar adds pages of its own to one that it describes, and
+        # those name addresses outside.
+        about = OpenAPIConfig(title=f"Stoker {service}", version=API_VERSION)
+        return openapi_document(Litestar(own, dependencies=provided, openapi_config=about, logging_config=None))
+
     app = Litestar(
-        route_handlers=[
-            *route_handlers,
-            *health_handlers(service, readiness),
-            *page_handlers(service, metrics),
-        ],
-        dependencies={
-            "caller": Provide(provide_caller, sync_to_thread=False),
-            "stopping": _provided(stopping),
-            **{name: _provided(value) for name, value in (dependencies or {}).items()},
-        },
+        route_handlers=[*own, *page_handlers(service, metrics, describe)],
+        dependencies=provided,
         exception_handlers={Exception: answer_problem},
         guards=[json_bodies],
         lifespan=list(lifespan),
         logging_config=None,
-        # Only the description is taken from it; the page and the document are ours (see pages.py).
-        openapi_config=OpenAPIConfig(title=f"Stoker {service}", version=API_VERSION, path="/schema/litestar"),
+        openapi_config=None,
         request_max_body_size=max_body_bytes,
         state=State({"stopping": stopping, "metrics": metrics}),
     )

@@ -3,16 +3,16 @@
 No address outside is named: many clusters have no way to the internet.
 """
 
+from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 
-from litestar import Litestar, Request, Response, get
-from litestar.datastructures import State
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from shared.errors import NotFound
 from shared.web.metrics import CONTENT_TYPE, Metrics
-from shared.web.openapi import openapi_document
 
 _ASSETS = {
     "swagger-ui.css": "text/css",
@@ -38,8 +38,9 @@ SwaggerUIBundle({{url: "schema/openapi.json", dom_id: "#page", validatorUrl: nul
 """
 
 
-def page_handlers(service: str, metrics: Metrics) -> list[HTTPRouteHandler]:
-    """Return the handlers; all need a key, and none is in the document."""
+def page_handlers(service: str, metrics: Metrics, describe: Callable[[], bytes]) -> list[HTTPRouteHandler]:
+    """Return the handlers; all need a key, and none is in the document, which `describe` makes when first asked."""
+    describe = cache(describe)
 
     @get("/metrics", include_in_schema=False)
     async def show_metrics() -> Response[bytes]:
@@ -50,9 +51,8 @@ def page_handlers(service: str, metrics: Metrics) -> list[HTTPRouteHandler]:
         return Response(_PAGE.format(service=service).encode(), media_type="text/html; charset=utf-8")
 
     @get("/schema/openapi.json", include_in_schema=False)
-    async def show_document(request: Request[object, object, State]) -> Response[bytes]:
-        app: Litestar = request.app
-        return Response(openapi_document(app), media_type="application/json")
+    async def show_document() -> Response[bytes]:
+        return Response(describe(), media_type="application/json")
 
     @get("/schema/assets/{name:str}", include_in_schema=False)
     async def show_asset(name: FromPath[str]) -> Response[bytes]:

@@ -20,7 +20,7 @@ MADE = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CHANGED = datetime(2026, 2, 1, 8, 30, 15, 250_000, tzinfo=UTC)
 
 
-def resource(kind: str) -> Resource:
+def resource(kind: Any) -> Resource:
     spec: Any = msgspec.convert(seed(f"resource_{kind}"), ResourceSpec)
     return Resource(
         id=ID,
@@ -29,17 +29,17 @@ def resource(kind: str) -> Resource:
         version=2,
         created_at=MADE,
         updated_at=CHANGED,
-        spec=spec,  # type: ignore[arg-type]
+        spec=spec,
     )
 
 
-def profile(kind: str) -> Profile:
+def profile(kind: Any) -> Profile:
     spec: Any = msgspec.convert(seed(f"profile_{kind}"), ProfileSpec)
     return Profile(
         id=ID,
         resource_id=ID,
         name=spec.name,
-        resource_type=kind,  # type: ignore[arg-type]
+        resource_type=kind,
         version=1,
         created_at=MADE,
         updated_at=MADE,

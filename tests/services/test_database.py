@@ -145,7 +145,7 @@ async def test_many_rows_and_many_statements_go_through(database: Database) -> N
         database.snapshot() as connection,
         connection.stream(select(notes.c.id).order_by(notes.c.id)) as result,
     ):
-        assert [row.id async for row in result] == list(range(1, 5002))
+        assert [row.id async for row in found] == list(range(1, 5002))
 
 
 async def test_a_unique_name_is_kept_unique(database: Database) -> None:

@@ -56,7 +56,7 @@ async def test_a_browser_can_give_the_key_as_a_password(registry: RegistryInTest
     assert (await browser.get("/schema", auth=("anybody", key))).status_code == 200
     assert (await browser.get("/schema", auth=("anybody", key + "x"))).status_code == 401
     for wrong in ("Basic !!!", "Basic", "Bearer", f"Token {key}", "Bearer \udcff"):
-        answer = await browser.get("/schema", headers={"Authorization": wrong.encode("utf-8", "surrogateescape")})
+        answer = await browser.get("/schema", headers=[(b"Authorization", wrong.encode("utf-8", "surrogateescape"))])
         assert answer.status_code == 401
 
 

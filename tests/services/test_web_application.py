@@ -217,6 +217,7 @@ async def test_the_page_needs_nothing_from_outside(client: httpx.AsyncClient) ->
     assert "http" not in page.text.replace("http-equiv", "")
     assert (await client.get("/schema/assets/..%2f..%2fsecret")).status_code == 404
     assert (await client.get("/schema/assets/index.html")).status_code == 404
+    assert slug(await client.get("/schema/swagger")) == "not-found"
 
 
 async def test_the_document_describes_bodies_answers_and_problems(client: httpx.AsyncClient) -> None:
@@ -244,8 +245,8 @@ def test_cursors_come_back_and_made_up_ones_are_refused() -> None:
 def test_versions_that_if_match_accepts() -> None:
     assert expected_versions(None) is None
     assert expected_versions(" * ") is None
-    assert expected_versions('"1", "2"') == {"1", "2"}
-    assert expected_versions('W/"1", 2, "') == frozenset()
+    assert expected_versions('"1", "2"') == frozenset({"1", "2"})
+    assert not expected_versions('W/"1", 2, "')
 
 
 def test_a_page_says_where_the_next_begins() -> None:
