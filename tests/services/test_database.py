@@ -143,7 +143,7 @@ async def test_many_rows_and_many_statements_go_through(database: Database) -> N
         assert result.rowcount == 5000
     async with (
         database.snapshot() as connection,
-        connection.stream(select(notes.c.id).order_by(notes.c.id)) as result,
+        connection.stream(select(notes.c.id).order_by(notes.c.id)) as found,
     ):
         assert [row.id async for row in found] == list(range(1, 5002))
 
