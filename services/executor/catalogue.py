@@ -16,6 +16,7 @@ from shared.database import Database
 from shared.errors import NotFound
 
 _ID_LENGTH = 26
+_REMEMBERED_OWNERS = 10_000
 
 
 class Catalogue:
@@ -23,6 +24,7 @@ class Catalogue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._owners: dict[str, str] = {}
 
     async def row(self, caller: Caller, job_id: str) -> Row[Any]:
         """A job's row (the columns that callers see)."""
@@ -73,20 +75,31 @@ class Catalogue:
         self, caller: Caller, job_id: str, *, state: str | None, after: int | None, limit: int
     ) -> tuple[list[Unit], int | None]:
         """A job's units behind an index, in order, and the index behind which there are more."""
-        _check_id(job_id)
+        await self._require(caller, job_id)
         async with self._database.read() as connection:
-            job = await job_rows.find_owner(connection, job_id)
-            if job is None or not may_see(caller, job):
-                raise no_such_job(job_id)
             found = await unit_pages.list_units(
                 connection, job_id, state=state, after=-1 if after is None else after, limit=limit + 1
             )
+        if not found:
+            self._owners.pop(job_id, None)
+            await self._require(caller, job_id)
         items = [show_unit(row) for row in found[:limit]]
         return items, items[-1].index if len(found) > limit else None
 
+    async def _require(self, caller: Caller, job_id: str) -> None:
+        """Raise NotFound unless the caller may see the job. Owners never change, so they are remembered."""
+        owner = self._owners.get(job_id)
+        if owner is None:
+            owner = (await self.row(caller, job_id)).owner
+            if len(self._owners) >= _REMEMBERED_OWNERS:
+                self._owners.clear()
+            self._owners[job_id] = owner
+        if caller.role == "user" and caller.owner != owner:
+            raise no_such_job(job_id)
+
     async def unit_row(self, caller: Caller, job_id: str, index: int) -> Row[Any]:
         """One unit's row."""
-        await self.row(caller, job_id)
+        await self._require(caller, job_id)
         row = None
         if 0 <= index < MAX_UNITS:
             async with self._database.read() as connection:

@@ -1,16 +1,23 @@
-"""Rows as callers see them. JSON that a column holds is passed on as it is, never decoded."""
+"""Rows as callers see them, to be encoded at once: JSON that a column holds is passed on as it is, never decoded.
 
+Pages are made of hundreds of rows, so what is done for each of them is what reading costs.
+"""
+
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Row
 
-from services.executor.repositories.progress import counts_of, decode_reason
+from services.executor.repositories.progress import decode_reason
 from shared.contracts.jobs import Batch, Counts, Job, Unit, UnitResult
 
-_command = msgspec.json.Decoder(list[str]).decode
-_NULL = msgspec.Raw(b"null")
+# JSON of a column in the place of a value: encoding passes it on.
+_raw: Callable[[str], Any] = msgspec.Raw
+_utc = datetime.fromtimestamp
+_JOB_COLUMNS = 23
+_UNIT_COLUMNS = 15
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -19,26 +26,53 @@ def moment(seconds: float | None) -> datetime | None:
 
 
 def show_job(row: Row[Any]) -> Job:
-    """A job from the columns `repositories.jobs.SHOWN`."""
+    """A job from the columns `repositories.jobs.SHOWN`, by their order: names cost twice as much."""
+    (
+        job_id,
+        name,
+        state,
+        owner,
+        profile_id,
+        resource_id,
+        command,
+        folder,
+        unit_count,
+        waiting,
+        running,
+        succeeded,
+        failed,
+        cancelled,
+        lost,
+        reason,
+        waiting_for,
+        cancel_requested_at,
+        created_at,
+        updated_at,
+        started_at,
+        ended_at,
+        disk_bytes,
+    ) = row[:_JOB_COLUMNS]
     return Job(
-        id=row.id,
-        name=row.name,
-        state=row.state,
-        profile_id=row.profile_id,
-        resource_id=row.resource_id,
-        owner=row.owner,
-        command=_command(row.command),
-        unit_count=row.unit_count,
-        counts=counts_of(row),
-        created_at=datetime.fromtimestamp(row.created_at, UTC),
-        updated_at=datetime.fromtimestamp(row.updated_at, UTC),
-        reason=decode_reason(row.reason),
-        waiting_for=row.waiting_for,
-        cancel_requested_at=moment(row.cancel_requested_at),
-        started_at=moment(row.started_at),
-        ended_at=moment(row.ended_at),
-        folder=row.folder,
-        disk_bytes=row.disk_bytes,
+        id=job_id,
+        name=name,
+        state=state,
+        profile_id=profile_id,
+        resource_id=resource_id,
+        owner=owner,
+        command=_raw(command),
+        unit_count=unit_count,
+        counts=Counts(
+            waiting=waiting, running=running, succeeded=succeeded, failed=failed, cancelled=cancelled, lost=lost
+        ),
+        created_at=_utc(created_at, UTC),
+        updated_at=_utc(updated_at, UTC),
+        reason=decode_reason(reason),
+        waiting_for=waiting_for,
+        cancel_requested_at=None if cancel_requested_at is None else _utc(cancel_requested_at, UTC),
+        started_at=None if started_at is None else _utc(started_at, UTC),
+        ended_at=None if ended_at is None else _utc(ended_at, UTC),
+        folder=folder,
+        disk_bytes=disk_bytes,
     )
 
 
@@ -60,31 +94,48 @@ def show_batch(row: Row[Any], counts: Counts) -> Batch:
 
 
 def show_unit(row: Row[Any]) -> Unit:
-    """A unit from the columns `repositories.unit_pages.SHOWN`."""
+    """A unit from the columns `repositories.unit_pages.SHOWN`, by their order."""
+    (
+        index,
+        arguments,
+        attempt,
+        batch_index,
+        state,
+        exit_code,
+        signal,
+        reason,
+        output,
+        started_at,
+        ended_at,
+        peak_memory_bytes,
+        cpu_seconds,
+        log_from,
+        log_to,
+    ) = row[:_UNIT_COLUMNS]
     return Unit(
-        index=row.unit_index,
-        state=row.state,
-        arguments=_raw(row.arguments),
-        attempt=row.attempt,
-        batch_index=row.batch_index,
-        output=_raw(row.output),
-        exit_code=row.exit_code,
-        signal=row.signal,
-        reason=decode_reason(row.reason),
-        started_at=moment(row.started_at),
-        ended_at=moment(row.ended_at),
-        peak_memory_bytes=row.peak_memory_bytes,
-        cpu_seconds=row.cpu_seconds,
-        log_bytes=0 if row.log_to is None or row.log_from is None else row.log_to - row.log_from,
+        index=index,
+        state=state,
+        arguments=_raw(arguments),
+        attempt=attempt,
+        batch_index=batch_index,
+        output=None if output is None else _raw(output),
+        exit_code=exit_code,
+        signal=signal,
+        reason=None if reason is None else _raw(reason),
+        started_at=None if started_at is None else _utc(started_at, UTC),
+        ended_at=None if ended_at is None else _utc(ended_at, UTC),
+        peak_memory_bytes=peak_memory_bytes,
+        cpu_seconds=cpu_seconds,
+        log_bytes=0 if log_to is None or log_from is None else log_to - log_from,
     )
 
 
 def show_result(row: Row[Any]) -> UnitResult:
     """One line of a job's results."""
+    index, state, output, reason = row[:4]
     return UnitResult(
-        index=row.unit_index, state=row.state, output=_raw(row.output), reason=decode_reason(row.reason)
+        index=index,
+        state=state,
+        output=None if output is None else _raw(output),
+        reason=None if reason is None else _raw(reason),
     )
-
-
-def _raw(text: str | None) -> Any:
-    return _NULL if text is None else msgspec.Raw(text)

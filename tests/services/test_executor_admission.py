@@ -115,7 +115,7 @@ async def test_what_is_no_json_is_told_so(world: World) -> None:
 
 
 async def test_all_of_a_job_is_stored(world: World, executor: ExecutorClient) -> None:
-    arguments = [{"path": "a b\n$(x)"}, {"path": "\0", "n": [1, 2.5, None, {"ü": "😀"}]}]
+    arguments: list[dict[str, Any]] = [{"path": "a b\n$(x)"}, {"path": "\0", "n": [1, 2.5, None, {"ü": "😀"}]}]
     files = {"input/table.csv": encoded(b"1;2\n"), "with space": encoded(b"")}
     submit = world.submission(
         "prog", "", "{args.path}", units=arguments, files=files, environment={"A": "1"}, name="n"

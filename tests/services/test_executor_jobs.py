@@ -12,7 +12,7 @@ from services.executor.catalogue import Catalogue
 from services.executor.migrations import LOCATION
 from services.executor.repositories.jobs import NewJob, add_units, insert_job
 from shared.clients.executor import ExecutorClient
-from shared.contracts.jobs import Job, PlannedBatch
+from shared.contracts.jobs import Job, PlannedBatch, Unit
 from shared.contracts.keys import Caller
 from shared.database import Database
 from shared.errors import Conflict, NotFound
@@ -167,7 +167,8 @@ async def test_cancelling_what_was_never_launched_ends_it_at_once(database_url: 
         cancelled = await Cancellation(database, lambda: woken.append(True)).cancel(caller, new.id)
         assert (cancelled.state, cancelled.counts.cancelled, woken) == ("cancelled", 3, [True])
         found, _ = await Catalogue(database).units(caller, new.id, state="cancelled", after=None, limit=10)
-        assert [unit.reason.text for unit in found if unit.reason] == ["cancelled before it was started"] * 3
+        shown = msgspec.json.decode(msgspec.json.encode(found), type=list[Unit])
+        assert [unit.reason.text for unit in shown if unit.reason] == ["cancelled before it was started"] * 3
     finally:
         await database.close()
 

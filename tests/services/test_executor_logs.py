@@ -4,6 +4,7 @@ import asyncio
 import io
 import zipfile
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ async def test_a_log_is_followed_while_it_is_written(world: World, working: Exec
 
 
 async def test_units_that_hurry_never_get_bytes_of_the_next(world: World, working: ExecutorClient) -> None:
-    units = [{}] * 120
+    units: list[dict[str, Any]] = [{}] * 120
     job = await working.submit(world.submission("sh", "-c", "echo unit {unit}", units=units))
     followers = [Heard(working.unit_log(job.id, index, follow=True)) for index in range(0, 120, 12)]
     for index, heard in zip(range(0, 120, 12), followers, strict=True):

@@ -1,10 +1,11 @@
 """Jobs: storing a new one with all that belongs to it, finding and listing them, removing them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, delete, func, insert, literal, select, text, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -50,6 +51,8 @@ _SOURCE = tuple(
     for name in ("id", "owner", "state", "profile_id", "resource_id", "folder", "unit_count", "spec", "snapshot")
 )
 _UNITS_A_STATEMENT = 20_000
+# Made once: putting a statement together takes as long as running it.
+_job: Select[*tuple[Any, ...]] = select(*SHOWN).where(jobs.c.id == bindparam("job_id"))
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,14 +182,7 @@ async def find_by_idempotency_key(connection: AsyncConnection, key_id: str, idem
 
 async def find_job(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
     """One job as callers see it."""
-    query: Select[*tuple[Any, ...]] = select(*SHOWN).where(jobs.c.id == job_id)
-    return (await connection.execute(query)).one_or_none()
-
-
-async def find_owner(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
-    """Whose job it is: all that is needed to let somebody see its parts."""
-    query: Select[*tuple[Any, ...]] = select(jobs.c.owner).where(jobs.c.id == job_id)
-    return (await connection.execute(query)).one_or_none()
+    return (await connection.execute(_job, {"job_id": job_id})).one_or_none()
 
 
 async def find_job_source(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
@@ -211,17 +207,22 @@ async def list_jobs(
     connection: AsyncConnection, wanted: JobFilter, *, before_id: str | None, limit: int
 ) -> list[Row[Any]]:
     """Jobs with ids before `before_id` (None: from the newest), the newest first."""
-    query: Select[*tuple[Any, ...]] = select(*SHOWN).order_by(jobs.c.id.desc()).limit(limit)
-    for name in ("owner", "state", "profile_id", "resource_id", "name"):
-        if (value := getattr(wanted, name)) is not None:
-            query = query.where(jobs.c[name] == value)
-    if wanted.created_after is not None:
-        query = query.where(jobs.c.created_at > wanted.created_after)
-    if wanted.created_before is not None:
-        query = query.where(jobs.c.created_at < wanted.created_before)
+    given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
     if before_id is not None:
-        query = query.where(jobs.c.id < before_id)
-    return list((await connection.execute(query)).all())
+        given["before_id"] = before_id
+    return list((await connection.execute(_list(frozenset(given)), given | {"count": limit})).all())
+
+
+@cache
+def _list(given: frozenset[str]) -> Select[*tuple[Any, ...]]:
+    """The statement for these filters; each combination is made once."""
+    conditions = {
+        "created_after": jobs.c.created_at > bindparam("created_after"),
+        "created_before": jobs.c.created_at < bindparam("created_before"),
+        "before_id": jobs.c.id < bindparam("before_id"),
+    } | {name: jobs.c[name] == bindparam(name) for name in ("owner", "state", "profile_id", "resource_id", "name")}
+    query = select(*SHOWN).where(*(conditions[name] for name in sorted(given)))
+    return query.order_by(jobs.c.id.desc()).limit(bindparam("count"))
 
 
 async def request_cancel(connection: AsyncConnection, job_id: str, by: str, at: float) -> None:
