@@ -1,32 +1,25 @@
-"""Named points where a process dies, switched on by `STOKER_FAILPOINTS` and used by tests only.
+"""Named points where a process dies, for tests only: a durable step must be safe to die before, in and after.
 
-The variable is a comma list of names; `name@3` dies at the third passage. Dying is SIGKILL: nothing is cleaned up.
-`name!stall` stops the process (SIGSTOP) instead, so that a test can let it wake up after another took over.
+`STOKER_FAILPOINTS` names a folder. A process that passes the point `name` while the folder holds a file of that name
+removes the file, so that each is good for one death, and gets SIGKILL: nothing is cleaned up. With the content
+`stall` it gets SIGSTOP instead, and the test may let it wake up after another took over.
 """
 
 import os
 import signal
+from pathlib import Path
 
-
-def _parse(text: str) -> dict[str, tuple[int, signal.Signals]]:
-    points: dict[str, tuple[int, signal.Signals]] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, _, action = item.partition("!")
-        name, _, passage = name.partition("@")
-        points[name] = (int(passage or 1), signal.SIGSTOP if action == "stall" else signal.SIGKILL)
-    return points
-
-
-_points = _parse(os.environ.get("STOKER_FAILPOINTS", ""))
+_folder = os.environ.get("STOKER_FAILPOINTS")
 
 
 def failpoint(name: str) -> None:
-    """Die here if this point is switched on."""
-    if not _points or name not in _points:
+    """Die here if a test wants it."""
+    if _folder is None:
         return
-    left, action = _points[name]
-    if left > 1:
-        _points[name] = (left - 1, action)
+    file = Path(_folder) / name
+    try:
+        action = file.read_text()
+        file.unlink()
+    except FileNotFoundError:
         return
-    del _points[name]
-    os.kill(os.getpid(), action)
+    os.kill(os.getpid(), signal.SIGSTOP if action.strip() == "stall" else signal.SIGKILL)

@@ -46,8 +46,9 @@ from shared.web.remote_keys import RemoteKeyVerifier
 def build(settings: ExecutorSettings) -> Litestar:
     """The application; nothing is contacted before it is started."""
     cpu_count = len(os.sched_getaffinity(0))
-    # A new name for each start: leases of a process that is gone run out by themselves.
-    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    # The same name after a restart, so that it goes on at once with what it had leased before. Were two executors to
+    # share a name, they would do some work twice, and the claim would settle it.
+    holder = f"{socket.gethostname()}:{settings.listen_port or secrets.token_hex(4)}"
 
     database = NotifyingDatabase(settings.database_url.reveal())
     bus = Bus(settings.redis_url)
@@ -66,8 +67,11 @@ def build(settings: ExecutorSettings) -> Litestar:
             limits=StagingLimits(
                 output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
             ),
+            lease_seconds=settings.lease_seconds,
         ),
-        collector=Collector(holder=holder, database=database, agents=job_agents),
+        collector=Collector(
+            holder=holder, database=database, agents=job_agents, lease_seconds=settings.lease_seconds
+        ),
         bus=bus,
     )
     stream = EventStream(database, bus)

@@ -30,3 +30,6 @@ class ExecutorSettings(MigrationSettings, frozen=True, kw_only=True):
     kill_grace_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="time between asking a unit's processes to end and killing them")
     ] = 2.0
+    lease_seconds: Annotated[
+        float, Meta(ge=0.1, le=3600, description="after this time without a sign another executor takes a job over")
+    ] = 30.0

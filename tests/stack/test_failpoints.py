@@ -1,0 +1,86 @@
+"""The executor dies at every durable step of a job's life, one after the other, and nothing is lost or done twice."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack.jobs import events_to_the_end, starts, submit_tracing
+from tests.stack.running import RunningStack, wait_for
+
+pytestmark = pytest.mark.anyio
+
+SERVICE = Path(__file__).parents[2] / "services/executor"
+POINTS = sorted(
+    {
+        name
+        for file in SERVICE.glob("*.py")
+        for name in re.findall(r'failpoint\("((?:dispatcher|collector)\.[a-z_]+)"\)', file.read_text())
+    }
+)
+WHEN_CANCELLING = {
+    "dispatcher.before_revoke",
+    "dispatcher.after_revoke",
+    "dispatcher.revoked",
+    "dispatcher.cancelled",
+}
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("points")
+
+
+@pytest.fixture(scope="module")
+def failing_stack(tmp_path_factory: pytest.TempPathFactory, points: Path) -> Iterator[RunningStack]:
+    stack = RunningStack(tmp_path_factory.mktemp("failing") / "state", environment={"STOKER_FAILPOINTS": str(points)})
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def _died(stack: RunningStack, point: Path, pid: int) -> None:
+    """Wait until the executor has passed the point and another one runs."""
+    wait_for(lambda: not point.exists(), 60, stack.logs)
+    stack.restarted("executor", pid)
+
+
+@pytest.mark.parametrize("name", [point for point in POINTS if point not in WHEN_CANCELLING])
+async def test_a_job_runs_once_although_the_executor_dies(
+    failing_stack: RunningStack, points: Path, tmp_path: Path, name: str
+) -> None:
+    trace, pid = tmp_path / "trace", failing_stack.pid("executor")
+    (points / name).touch()
+    job = await submit_tracing(failing_stack, trace, units=6, seconds=0.1)
+    await asyncio.to_thread(_died, failing_stack, points / name, pid)
+    events = await events_to_the_end(failing_stack, job.id)
+    assert events[-1].state == "succeeded"
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert starts(trace) == Counter(range(6))
+
+
+@pytest.mark.parametrize("name", sorted(WHEN_CANCELLING))
+async def test_a_job_is_cancelled_although_the_executor_dies(
+    failing_stack: RunningStack, points: Path, tmp_path: Path, name: str
+) -> None:
+    trace, pid = tmp_path / "trace", failing_stack.pid("executor")
+    job = await submit_tracing(failing_stack, trace, units=6, seconds=600)
+    await asyncio.to_thread(wait_for, lambda: len(starts(trace)) == 4, 60, failing_stack.logs)
+    (points / name).touch()
+    async with failing_stack.executor() as executor:
+        await executor.cancel(job.id)
+    await asyncio.to_thread(_died, failing_stack, points / name, pid)
+    events = await events_to_the_end(failing_stack, job.id)
+    assert events[-1].state == "cancelled"
+    assert events[-1].counts.cancelled == 6
+    assert set(starts(trace).values()) == {1}
+
+
+def test_every_point_is_walked_through() -> None:
+    assert len(POINTS) > 12
+    assert set(POINTS) >= WHEN_CANCELLING
