@@ -18,6 +18,7 @@ _raw: Callable[[str], Any] = msgspec.Raw
 _utc = datetime.fromtimestamp
 _JOB_COLUMNS = 23
 _UNIT_COLUMNS = 15
+_RESULT_COLUMNS = 4
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -132,7 +133,7 @@ def show_unit(row: Row[Any]) -> Unit:
 
 def show_result(row: Row[Any]) -> UnitResult:
     """One line of a job's results."""
-    index, state, output, reason = row[:4]
+    index, state, output, reason = row[:_RESULT_COLUMNS]
     return UnitResult(
         index=index,
         state=state,
