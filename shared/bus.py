@@ -26,7 +26,8 @@ RECONNECTED = "(reconnected)"
 
 ANSWER_TIMEOUT_SECONDS = 2.0
 _FIRST_DELAY_SECONDS = 0.05
-_LONGEST_DELAY_SECONDS = 2.0
+LONGEST_DELAY_SECONDS = 2.0
+"""Between two attempts to connect: so much later than the first one, the last subscriber is back too."""
 # How long a quiet subscription waits before it asks whether the server is still there.
 _QUIET_SECONDS = 15.0
 # Messages that wait for a slow reader; behind them the server's own buffer fills.
@@ -204,4 +205,4 @@ def _delays() -> Iterator[float]:
     delay = _FIRST_DELAY_SECONDS
     while True:
         yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - only spreads the reconnections
-        delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
+        delay = min(2 * delay, LONGEST_DELAY_SECONDS)

@@ -19,11 +19,13 @@ from services.poller.resource_watch import ResourceWatch, Seat
 from services.poller.sightings import Sightings
 from services.poller.views import profile_watch
 from services.poller.watch_list import GivesWatchList, WatchListSource
-from shared.bus import RECONNECTED, Bus
+from shared.bus import LONGEST_DELAY_SECONDS, RECONNECTED, Bus
 from shared.contracts.watches import WATCHES_CHANNEL, WatchedProfile, Watches, WatchList
 from shared.logs import get_logger
 from shared.pipes import AgentPool
 
+# Attempts to connect are at most so far apart; the rest is for connecting itself.
+_ALL_ARE_BACK_SECONDS = LONGEST_DELAY_SECONDS + 1.0
 log = get_logger()
 
 
@@ -132,9 +134,14 @@ class Watcher:
         async with self._bus.subscribe(WATCHES_CHANNEL) as messages:
             async for channel, _ in messages:
                 if channel == RECONNECTED:
-                    for resource in self._resources.values():
-                        resource.look_now()
+                    self._bus_is_back()
+                    # Those who listen may come back later than we do, and miss what is said now.
+                    asyncio.get_running_loop().call_later(_ALL_ARE_BACK_SECONDS, self._bus_is_back)
                 self._source.hint()
+
+    def _bus_is_back(self) -> None:
+        for resource in self._resources.values():
+            resource.look_now()
 
     async def _for_ever(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         pauses = Pauses()

@@ -345,3 +345,19 @@ async def test_stopping_gives_the_lease_up(scene: Scene) -> None:
     assert await bus.acquire_lease("poller:resource-1", "somebody else", 1)
     await bus.close()
     scene.gate.touch()
+
+
+async def test_after_an_outage_of_redis_all_that_differs_is_told_at_once(
+    scene: Scene, embedded_redis_server: RedisServer
+) -> None:
+    await scene.batch()
+    scene.executor.interval_seconds = 3600
+    async with polling(scene.redis_url, scene.executor, scene.registry, lease_seconds=3600) as poller:
+        scene.gate.touch()
+        await until(lambda: scene.ears.ended("b1"))
+        embedded_redis_server.process.kill()
+        embedded_redis_server.process.start()
+        # Nothing moves any more, and the next round is an hour away; those who listen missed nothing that lasts.
+        told = len(scene.ears.of("b1"))
+        await until(lambda: len(scene.ears.of("b1")) > told)
+        assert poller.working
