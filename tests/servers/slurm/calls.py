@@ -15,12 +15,11 @@ from pathlib import Path
 COUNTED = ("sbatch", "squeue", "scancel", "sacct", "sacctmgr", "scontrol", "sinfo", "srun", "sudo")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Only words that the shell itself knows, so that a counted call starts no further process. One write per call:
-# calls at the same moment do not mix. A new line is a call's last field.
+# calls at the same moment do not mix. NUL ends each field: the one byte that no argument has.
 _WRAPPER = r"""#!/bin/sh
 uid=
 while read -r key uid rest; do [ "$key" = Uid: ] && break; done < /proc/$$/status
-printf '%s\037' "$$" "$uid" {name} "$@" '
-' >> {log}
+printf '%s\000' "$$" "$uid" {name} "$#" "$@" >> {log}
 export SLURM_CONF={configuration}
 [ -x {answer} ] && exec {answer} "$@"
 exec {program} "$@"
@@ -79,9 +78,11 @@ class CountedCommands:
         with self._log.open("rb") as log:
             log.seek(self._start)
             text = log.read().decode("utf-8", "surrogateescape")
+        fields = text.split("\0")[:-1]
         found = []
-        for record in text.split("\037\n\037")[:-1]:
-            pid, uid, name, *arguments = record.split("\037")
+        while fields:
+            (pid, uid, name, count), fields = fields[:4], fields[4:]
+            arguments, fields = fields[: int(count)], fields[int(count) :]
             found.append(Call(pid=int(pid), uid=int(uid), program=name, arguments=tuple(arguments)))
         return [call for call in found if program in (None, call.program)]
 

@@ -71,7 +71,7 @@ class SlurmCluster:
         if self.daemons.accounting is not None:
             self.daemons.accounting.start()
         if self._changed:
-            self._configure({}, {})
+            self._configure({}, {}, restart=True)
         self.daemons.start_controller_and_nodes()
         jobs = self.administer("squeue", "-h", "-o", "%A").stdout.split()
         if jobs:
@@ -80,6 +80,8 @@ class SlurmCluster:
         for name in self.nodes:
             if self.node_states(name) & {"DOWN", "DRAIN", "FAIL"}:
                 self.resume_node(name)
+        if any(self.node_states(name) != {"IDLE"} for name in self.nodes):
+            self._nodes_report()
         self.wait_until(lambda: not self.administer("squeue", "-h").stdout, "no job is left")
         self.wait_until(lambda: all(self.node_states(name) == {"IDLE"} for name in self.nodes), "every node is idle")
         self.commands.forget()
@@ -140,7 +142,7 @@ class SlurmCluster:
     def records(self, job_id: str) -> list[dict[str, str]]:
         """What `sacct` has of one job, steps included, all requeued runs included."""
         wanted = "JobID,JobIDRaw,JobName,User,State,ExitCode,DerivedExitCode,NodeList,Submit,Start,End,Elapsed"
-        wanted += ",Account,Partition,QOS,Reason,Restarts,ReqTRES,AllocTRES,MaxRSS,TotalCPU,Comment,AdminComment"
+        wanted += ",Account,Partition,QOS,Reason,ReqTRES,AllocTRES,MaxRSS,TotalCPU,Comment,AdminComment"
         done = self.administer(
             "sacct", "--parsable2", "--duplicates", "-S", "1970-01-01", "-j", job_id, f"--format={wanted}"
         )
@@ -170,31 +172,49 @@ class SlurmCluster:
         return {word.rstrip("*~#$!%@^-") + ("*" if word.endswith("*") else "") for word in fields["State"].split("+")}
 
     def fail_node(self, name: str) -> None:
-        """The administrator's `down`: jobs on it end with NODE_FAIL, or are requeued, at once."""
+        """The administrator's `down`: its jobs end with NODE_FAIL, or are requeued, at once."""
         self.administer("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=test")
 
     def resume_node(self, name: str) -> None:
         self.administer("scontrol", "update", f"NodeName={name}", "State=RESUME", check=False)
 
+    def start_controller(self) -> None:
+        """After a stop or a kill; nodes are of use at once.
+
+        A controller that is killed (not stopped) has forgotten the last jobs that it accepted, up to some five
+        seconds of them, and gives their ids to others.
+        """
+        self.daemons.controller.start()
+        self._nodes_report()
+
+    def _nodes_report(self) -> None:
+        """A controller that has just started would ask its nodes only after four seconds."""
+        self.administer("scontrol", "reconfigure")
+
     @contextmanager
-    def settings(self, accounting: Settings | None = None, **changes: str | int) -> Iterator[None]:
-        """Inside, the controller runs with these changes of slurm.conf (and slurmdbd of slurmdbd.conf)."""
-        self._configure(changes, accounting or {})
+    def settings(
+        self, accounting: Settings | None = None, *, restart: bool = False, **changes: str | int
+    ) -> Iterator[None]:
+        """Inside, the cluster has these changes of slurm.conf, and of slurmdbd.conf (whose daemon is restarted).
+
+        Most are taken over without a restart of the controller; those that are not (MaxArraySize) want `restart`.
+        """
+        self._configure(changes, accounting or {}, restart=restart)
         try:
             yield
         finally:
-            self._configure({}, {})
+            self._configure({}, {}, restart=restart)
 
-    def _configure(self, changes: Settings, accounting: Settings) -> None:
-        """Restarts what reads the files: some settings (MaxArraySize) are not taken over otherwise."""
-        self._changed = bool(changes or accounting)
+    def _configure(self, changes: Settings, accounting: Settings, *, restart: bool) -> None:
+        was_changed, self._changed = self._changed, bool(changes or accounting)
         self.daemons.write(changes)
-        self.daemons.controller.stop()
-        if self.daemons.accounting is not None:
+        if self.daemons.accounting is not None and (accounting or was_changed):
             self.daemons.accounting.write(accounting)
             self.daemons.accounting.process.stop()
             self.daemons.accounting.start()
-        self.daemons.controller.start()
+        if restart:
+            self.daemons.controller.stop()
+        self.start_controller()
 
     def wait_until(
         self,

@@ -120,7 +120,8 @@ def slurm_conf(
         # Nodes say that they have more than this machine has.
         "SlurmdParameters": "config_overrides",
         "SchedulerParameters": "batch_sched_delay=0,sched_interval=1,bf_interval=1",
-        "ReturnToService": 2,
+        # A node set down stays down until it is resumed; one that was only silent returns when its slurmd does.
+        "ReturnToService": 1,
         "SlurmdTimeout": 10,
         "KillWait": 2,
         "AccountingStorageType": "accounting_storage/none",
