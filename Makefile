@@ -34,7 +34,7 @@ demo: $(VENV)/.embedded
 
 bench: $(VENV)/.dev
 	mkdir -p bench/results
-	for file in bench/*.py; do $(BIN)/python $$file; done
+	for file in bench/*.py; do PYTHONPATH=. $(BIN)/python $$file; done
 
 # Stamps: nothing is installed again while the lists are the same. What developers have includes the rest.
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python

@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
@@ -65,7 +66,7 @@ def make_database(path: Path) -> Database:
     return Database(f"sqlite:///{path}")
 
 
-async def take(database: Database, step: tuple) -> None:
+async def take(database: Database, step: tuple[Any, ...]) -> None:
     async with database.write() as connection:
         job, moves = await lock_job(connection, JOB), Moves()
         if step[0] == "records":
@@ -97,7 +98,7 @@ async def look(database: Database) -> tuple[str, str, dict[int, str]]:
         return job.state, batch.state, {row.unit_index: row.state for row in rows}
 
 
-async def scenario(path: Path, taken: list[tuple]) -> None:
+async def scenario(path: Path, taken: list[tuple[Any, ...]]) -> None:
     database = make_database(path)
     try:
         before = await look(database)
@@ -121,6 +122,8 @@ async def scenario(path: Path, taken: list[tuple]) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, max_size=12))
-def test_rows_only_move_forward_whatever_the_order_repetition_or_loss_of_what_was_seen(taken):
+def test_rows_only_move_forward_whatever_the_order_repetition_or_loss_of_what_was_seen(
+    taken: list[tuple[Any, ...]],
+) -> None:
     with TemporaryDirectory() as folder:
         asyncio.run(scenario(Path(folder) / "db.sqlite", taken))
