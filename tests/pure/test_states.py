@@ -32,7 +32,10 @@ def test_a_job_only_moves_forward_whatever_is_said_of_its_parts(
 
 @given(st.sampled_from(sorted(FINAL_JOB_STATES)), st.lists(st.sampled_from(BATCH_STATES)), counts, st.booleans())
 def test_a_final_job_state_is_never_left(
-    state: JobState, batch_states: list[BatchState], seen: Counts, staged: bool
+    state: JobState,
+    batch_states: list[BatchState],
+    seen: Counts,
+    staged: bool,  # noqa: FBT001 - hypothesis fills it in
 ) -> None:
     assert job_state(state, batch_states, seen, staged=staged) == state
 

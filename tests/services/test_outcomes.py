@@ -54,11 +54,18 @@ def make_database(path: Path) -> Database:
     now = time.time()
     with engine.begin() as connection:
         connection.execute(insert(stream).values(id=1, last_position=0))
-        job = {"id": JOB, "name": "", "state": "accepted", "owner": "o", "key_id": "k", "profile_id": "p"}
+        job: dict[str, Any] = {
+            "id": JOB,
+            "name": "",
+            "state": "accepted",
+            "owner": "o",
+            "key_id": "k",
+            "profile_id": "p",
+        }
         job |= {"resource_id": "r", "command": "[]", "spec": "{}", "snapshot": "{}", "folder": "f"}
         job |= {"unit_count": UNIT_COUNT, "waiting": UNIT_COUNT, "created_at": now, "updated_at": now}
         connection.execute(insert(jobs).values(**job))
-        batch = {"id": BATCH, "job_id": JOB, "batch_index": 0, "state": "planned"}
+        batch: dict[str, Any] = {"id": BATCH, "job_id": JOB, "batch_index": 0, "state": "planned"}
         connection.execute(insert(batches).values(**batch, unit_count=UNIT_COUNT, parallel=2))
         rows = [{"job_id": JOB, "unit_index": i, "arguments": "{}", "batch_index": 0} for i in range(UNIT_COUNT)]
         connection.execute(insert(units), rows)
@@ -91,6 +98,7 @@ async def take(database: Database, step: tuple[Any, ...]) -> None:
 async def look(database: Database) -> tuple[str, str, dict[int, str]]:
     async with database.write() as connection:
         job, batch = await lock_job(connection, JOB), await find_batch(connection, BATCH)
+        assert batch is not None
         rows = (await connection.execute(select(units.c.unit_index, units.c.state))).all()
         counted = {name: sum(row.state == name for row in rows) for name in ("waiting", "running", "lost")}
         held = counts_of(job)
