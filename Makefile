@@ -16,7 +16,8 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # What the tests start or install; the commands are what is looked for.
-DEBIAN_PACKAGES := postgresql redis-server python3-venv
+DEBIAN_PACKAGES := postgresql redis-server python3-venv \
+    slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo
 
 test: packages check
 	$(BIN)/python -m pytest -n $(WORKERS) --timeout 300 $(PYTEST_ARGUMENTS)

@@ -1,14 +1,12 @@
 """Fixtures of real SLURM clusters: `slurm_cluster` (all features) and `bare_cluster` (no accounting, forgets fast).
 
-A cluster is started once per test process, when the first test asks for it, and is tidied before every test that
-asks. Tests stop its controller and take its nodes down, so one cluster serves one test at a time. With xdist,
-`--dist loadgroup` sends all tests of one cluster to one worker (they are marked by the fixture that they ask for, no
-test has to say so) while the other workers run the rest. Without `loadgroup` it still works: each worker that needs a
-cluster starts one, since folders, ports and users are all its own; that only costs time. The two clusters are two
-groups; a test that asks for both starts both in the first one's worker.
+A cluster is started once per test process, in some five seconds, when the first test asks for it, and tidied before
+and after every test that asks. Tests stop its controller and take its nodes down, so a cluster serves one test at a
+time; and with xdist each worker has clusters of its own: folders, ports, users and keys differ, so any number of
+workers, and of people on one machine, may run them at once. That is preferred to sending all these tests to one
+worker, which would then be the slowest by far (and `--dist loadgroup` of xdist 3.8 does nothing under pytest 9.2).
 
-Without root, or without the Debian packages, these tests are skipped with the reason; where they must not be (CI),
-set STOKER_SLURM_REQUIRED=1, which makes it an error.
+Without root these tests are skipped with the reason; as root without the Debian packages they fail and name them.
 """
 
 import os
@@ -22,34 +20,14 @@ from tests.servers.slurm.configuration import BARE, FULL
 from tests.servers.slurm.users import ClusterUsers
 from tests.servers.slurm.workspace import Workspace
 
-_GROUPS = {"slurm_cluster": "slurm", "bare_cluster": "bare-slurm"}
-
-
-def _obstacle() -> str | None:
-    if os.geteuid() != 0:
-        return "a private SLURM is started by root only (it runs jobs as other users)"
-    if absent := packages.missing():
-        return f"not installed: {' '.join(absent)}; install with: python -m tests.servers.slurm.packages"
-    return None
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist's own hook reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        group = next((group for name, group in _GROUPS.items() if name in names), None)
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture(scope="session")
 def slurm_workspace() -> Iterator[Workspace]:
     """The folder of this run's clusters; with it everything goes."""
-    obstacle = _obstacle()
-    if obstacle is not None:
-        if os.environ.get("STOKER_SLURM_REQUIRED") == "1":
-            pytest.fail(obstacle)
-        pytest.skip(obstacle)
+    if os.geteuid() != 0:
+        pytest.skip("a private SLURM is started by root only: it runs jobs as other users")
+    if absent := packages.missing():
+        pytest.fail(f"not installed: {' '.join(absent)}; install as root with: .ci/packages {' '.join(absent)}")
     workspace = Workspace()
     try:
         yield workspace
