@@ -33,6 +33,7 @@ class EventsController(Controller):
     @get(
         "/",
         summary="Follow job events",
+        opt={"more_problems": (404,)},
         responses=streams(
             "text/event-stream", "Server-Sent Events: `id` position, `event` type, `data` a `JobEvent`"
         ),

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, QueryParameter, RawBody
@@ -30,7 +31,10 @@ IdempotencyKey = Annotated[
     ),
 ]
 Filter = Annotated[str | None, QueryParameter(max_length=200)]
-Moment = Annotated[datetime | None, QueryParameter(description="with a time zone: 2026-01-31T12:00:00Z")]
+# Text, because a number would be taken for seconds.
+Moment = Annotated[
+    str | None, QueryParameter(format="date-time", description="with a time zone: 2026-01-31T12:00:00Z")
+]
 
 
 class JobsController(Controller):
@@ -39,7 +43,7 @@ class JobsController(Controller):
     path = "/v1/jobs"
     tags = ("jobs",)
 
-    @post("/", status_code=202, opt=accepts(JobSubmit), summary="Submit a job")
+    @post("/", status_code=202, opt=accepts(JobSubmit) | {"more_problems": (403, 404)}, summary="Submit a job")
     async def submit(
         self,
         request: CallerRequest,
@@ -54,7 +58,12 @@ class JobsController(Controller):
         job = await services.admission.submit(submission, decode_body(body, JobSubmit))
         return answer(job, location=f"/v1/jobs/{job.id}")
 
-    @post("/plan", status_code=200, opt=accepts(JobSubmit), summary="See what submitting would do")
+    @post(
+        "/plan",
+        status_code=200,
+        opt=accepts(JobSubmit) | {"more_problems": (403, 404)},
+        summary="See what submitting would do",
+    )
     async def plan(
         self, request: CallerRequest, services: NamedDependency[Services], body: RawBody
     ) -> Response[Plan]:
@@ -94,21 +103,31 @@ class JobsController(Controller):
         """State, counts of its units, and what it waits for."""
         return answer(await services.catalogue.job(request.user, job_id))
 
-    @delete("/{job_id:str}", status_code=204, summary="Remove a job that has ended, with its folder")
+    @delete(
+        "/{job_id:str}",
+        status_code=204,
+        opt={"more_problems": (403,)},
+        summary="Remove a job that has ended, with its folder",
+    )
     async def remove(
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> None:
         """Jobs that have ended are also removed by themselves when their retention is over."""
         await services.removal.delete(request.user, job_id)
 
-    @post("/{job_id:str}/cancel", status_code=202, summary="Cancel a job")
+    @post("/{job_id:str}/cancel", status_code=202, opt={"more_problems": (403, 409)}, summary="Cancel a job")
     async def cancel(
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> Response[Job]:
         """Nothing more is started and what runs is ended; what has ended keeps its results. Repeating is fine."""
         return answer(await services.cancellation.cancel(request.user, job_id))
 
-    @post("/{job_id:str}/rerun", status_code=202, summary="Run a job again as a new one")
+    @post(
+        "/{job_id:str}/rerun",
+        status_code=202,
+        opt={"more_problems": (403, 409)},
+        summary="Run a job again as a new one",
+    )
     async def rerun(
         self,
         request: CallerRequest,
@@ -139,13 +158,16 @@ class JobsController(Controller):
         return answer(page(*await services.catalogue.batches(request.user, job_id, after=after, limit=limit)))
 
 
-def _seconds(name: str, moment: datetime | None) -> float | None:
+def _seconds(name: str, moment: str | None) -> float | None:
+    """Epoch seconds of an RFC 3339 time."""
     if moment is None:
         return None
-    if moment.tzinfo is None:
-        message = "must have a time zone, such as 2026-01-31T12:00:00Z"
-        raise Invalid("A time without a zone says little", [FieldError(f"query.{name}", message)])
-    return moment.timestamp()
+    try:
+        found: datetime = msgspec.convert(moment, Annotated[datetime, msgspec.Meta(tz=True)])
+    except msgspec.ValidationError:
+        message = "must be a time with its zone, such as 2026-01-31T12:00:00Z"
+        raise Invalid("A parameter is not valid", [FieldError(f"query.{name}", message)]) from None
+    return found.timestamp()
 
 
 def _checked(key: str | None) -> str | None:

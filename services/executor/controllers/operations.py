@@ -21,7 +21,13 @@ async def read_watch_list(services: NamedDependency[Services]) -> Response[Watch
     return answer(await watch_list(services.database))
 
 
-@post("/v1/checks", status_code=200, opt=accepts(CheckRequest), tags=["operations"], summary="Check a profile")
+@post(
+    "/v1/checks",
+    status_code=200,
+    opt=accepts(CheckRequest) | {"more_problems": (404,)},
+    tags=["operations"],
+    summary="Check a profile",
+)
 async def check(request: CallerRequest, services: NamedDependency[Services], body: RawBody) -> Response[CheckReport]:
     """Is this resource and profile usable? Each finding that is not good comes with the line that mends it."""
     return answer(await services.inspection.check(request.user, decode_body(body, CheckRequest)))
