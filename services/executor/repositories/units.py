@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.records import EventRecord, ResultRecord
 from services.executor.repositories.progress import Moves, encode
 from services.executor.states import unit_may_become
 from services.executor.tables import units
+from shared.contracts.events import MAX_FAILED_UNITS_PER_EVENT
 from shared.contracts.jobs import Reason
 
 _UNFINISHED = ("waiting", "running")
@@ -137,11 +138,17 @@ async def end_unfinished(
 ) -> None:
     """Give every unit of a batch that has no outcome the one for those that had `started` or were still `waiting`."""
     of_batch = (units.c.job_id == job_id, units.c.batch_index == batch_index)
-    query = select(units.c.unit_index, units.c.state).where(*of_batch, units.c.state.in_(_UNFINISHED))
-    for row in (await connection.execute(query.order_by(units.c.unit_index))).all():
+    unfinished = (*of_batch, units.c.state.in_(_UNFINISHED))
+    # Only the first are told one by one, the rest is counted: there may be a million.
+    counted = select(units.c.state, func.count()).where(*unfinished).group_by(units.c.state)
+    left: dict[str, int] = dict((await connection.execute(counted)).tuples().all())
+    first = select(units.c.unit_index, units.c.state).where(*unfinished).order_by(units.c.unit_index)
+    for row in (await connection.execute(first.limit(MAX_FAILED_UNITS_PER_EVENT))).all():
         state, reason = started if row.state == "running" else waiting
         moves.move(row.unit_index, row.state, state, reason)
+        left[row.state] -= 1
     for old, (state, reason) in (("running", started), ("waiting", waiting)):
+        moves.move_more(left.get(old, 0), old, state)
         values: dict[str, Any] = {"state": state, "reason": encode(reason)}
         if old == "running":
             values["ended_at"] = at
