@@ -331,4 +331,7 @@ def test_a_tidied_cluster_is_empty_and_idle(bare_cluster: SlurmCluster) -> None:
     bare_cluster.daemons.controller.kill()
     bare_cluster.tidy()
     assert bare_cluster.administer("squeue", "-h").stdout == ""
-    assert bare_cluster.run("pgrep", "-u", ada.name, "-x", "sleep", user=ada, check=False).stdout == ""
+    bare_cluster.wait_until(
+        lambda: bare_cluster.run("pgrep", "-u", ada.name, "-x", "sleep", user=ada, check=False).stdout == "",
+        "nothing of the job is left",
+    )

@@ -368,7 +368,9 @@ async def test_an_unwritable_folder_is_refused_in_words() -> None:
     script = """
 import asyncio, os, sys
 from shared.pipes import *
+from shared.bundle import agent_source
 from shared.pipes.local import open_local_pipe
+agent_source()  # imports what it needs while this user may still read the interpreter's own folder
 os.setgid(65534); os.setuid(65534); os.environ["HOME"] = "/"
 async def main():
     agent = await AgentConnection.open(await open_local_pipe("/usr/bin/python3"), {"jobs": sys.argv[1]})
