@@ -101,6 +101,20 @@ async def test_a_reader_that_goes_away_leaves_nothing_behind(world: World, worki
     assert await read(working.unit_log(job.id, 0, limit=3)) == b"\0\0\0"
 
 
+async def test_a_reader_that_stalls_holds_up_nobody_else(world: World, working: ExecutorClient) -> None:
+    command = "head -c {args.bytes} /dev/zero | tr '\\0' x"
+    job = await working.submit(world.submission("sh", "-c", command, units=[{"bytes": 20_000_000}, {"bytes": 5}]))
+    await ended(working, job.id)
+    async with world.raw() as http, http.stream("GET", f"/v1/jobs/{job.id}/units/0/log") as stalled:
+        chunks = stalled.aiter_raw(1024)
+        size = len(await anext(chunks))
+        # Another request over the same pipe, while nobody takes what comes for the first one.
+        assert await read(working.unit_log(job.id, 1)) == b"xxxxx"
+        async for chunk in chunks:
+            size += len(chunk)
+    assert size == 20_000_000
+
+
 async def test_the_whole_log_is_followed_to_the_end(world: World, working: ExecutorClient) -> None:
     gates = world.folder / "gates"
     gates.mkdir()

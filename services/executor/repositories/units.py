@@ -141,15 +141,15 @@ async def end_unfinished(
     unfinished = (*of_batch, units.c.state.in_(_UNFINISHED))
     # Only the first are told one by one, the rest is counted: there may be a million.
     counted = select(units.c.state, func.count()).where(*unfinished).group_by(units.c.state)
-    left: dict[str, int] = dict((await connection.execute(counted)).tuples().all())
+    left = {row[0]: row[1] for row in await connection.execute(counted)}
     first = select(units.c.unit_index, units.c.state).where(*unfinished).order_by(units.c.unit_index)
     for row in (await connection.execute(first.limit(MAX_FAILED_UNITS_PER_EVENT))).all():
-        state, reason = started if row.state == "running" else waiting
-        moves.move(row.unit_index, row.state, state, reason)
+        then, reason = started if row.state == "running" else waiting
+        moves.move(row.unit_index, row.state, then, reason)
         left[row.state] -= 1
-    for old, (state, reason) in (("running", started), ("waiting", waiting)):
-        moves.move_more(left.get(old, 0), old, state)
-        values: dict[str, Any] = {"state": state, "reason": encode(reason)}
+    for old, (then, reason) in (("running", started), ("waiting", waiting)):
+        moves.move_more(left.get(old, 0), old, then)
+        values: dict[str, Any] = {"state": then, "reason": encode(reason)}
         if old == "running":
             values["ended_at"] = at
         await connection.execute(update(units).where(*of_batch, units.c.state == old).values(**values))
