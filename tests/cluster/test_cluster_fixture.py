@@ -322,16 +322,18 @@ def test_sbatch_may_time_out_and_have_queued_the_job(bare_cluster: SlurmCluster)
 
 def test_a_tidied_cluster_is_empty_and_idle(bare_cluster: SlurmCluster) -> None:
     ada = bare_cluster.users.ada
-    stubborn = "trap '' TERM; echo ready; setsid sleep 100 & while :; do sleep 0.1; done"
+    stubborn = "trap '' TERM; setsid sleep 100 & echo ready; while :; do sleep 0.1; done"
     job = bare_cluster.submit(stubborn, user=ada)
     output = ada.home / f"slurm-{job}.out"
     bare_cluster.wait_until(lambda: output.exists() and output.read_text() != "", "the job has begun")
+    alive = ("pgrep", "-u", ada.name, "-x", "sleep", "--runstates", "RSD")  # nobody may have waited for the dead yet
+    bare_cluster.wait_until(lambda: bare_cluster.run(*alive, user=ada, check=False).stdout != "", "it sleeps")
     bare_cluster.fail_node("b2")
     bare_cluster.daemons.nodes["b1"].kill()
     bare_cluster.daemons.controller.kill()
     bare_cluster.tidy()
     assert bare_cluster.administer("squeue", "-h").stdout == ""
     bare_cluster.wait_until(
-        lambda: bare_cluster.run("pgrep", "-u", ada.name, "-x", "sleep", user=ada, check=False).stdout == "",
+        lambda: bare_cluster.run(*alive, user=ada, check=False).stdout == "",
         "nothing of the job is left",
     )

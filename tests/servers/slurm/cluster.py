@@ -76,7 +76,8 @@ class SlurmCluster:
         jobs = self.administer("squeue", "-h", "-o", "%A").stdout.split()
         if jobs:
             self.administer("scancel", "--quiet", *sorted(set(jobs)), check=False)
-        self._kill_strays()
+        # More than once: a process that is found may start another one before it dies.
+        self.wait_until(lambda: self._kill_strays() == 0, "no process of a job is left")
         for name in self.nodes:
             if self.node_states(name) & {"DOWN", "DRAIN", "FAIL"}:
                 self.resume_node(name)
@@ -84,16 +85,22 @@ class SlurmCluster:
             self._nodes_report()
         self.wait_until(lambda: not self.administer("squeue", "-h").stdout, "no job is left")
         self.wait_until(lambda: all(self.node_states(name) == {"IDLE"} for name in self.nodes), "every node is idle")
+        for user in self.users.scientists:  # the other cluster numbers its jobs from 1 too
+            for output in user.home.glob("slurm-*.out"):
+                output.unlink()
         self.commands.forget()
 
-    def _kill_strays(self) -> None:
-        """Without cgroups, processes that left their job's session outlive it."""
-        marks = {f"SLURM_CLUSTER_NAME={self.name}".encode()}
+    def _kill_strays(self) -> int:
+        """Without cgroups, processes that left their job's session outlive it; returns how many there were."""
+        mark = f"SLURM_CLUSTER_NAME={self.name}".encode()
+        found = 0
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if marks & set((entry / "environ").read_bytes().split(b"\0")):
+                    if mark in (entry / "environ").read_bytes().split(b"\0"):
                         os.kill(int(entry.name), signal.SIGKILL)
+                        found += 1
+        return found
 
     def administer(self, *command: str, check: bool = True) -> Done:
         """A command as root, past the counting programs: `cluster.administer("scontrol", "requeue", job)`."""
