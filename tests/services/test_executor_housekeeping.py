@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from services.executor.admission import Admission, Request
+from services.executor.connections import Connections
 from services.executor.holds import HOLDER, Holds
 from services.executor.notifying import NotifyingDatabase
 from services.executor.repositories import holds as hold_rows
 from services.executor.tables import jobs
 from shared.clients.executor import ExecutorClient
 from shared.clients.registry import RegistryClient
+from shared.contracts.keys import Caller
 from shared.database import Database
 from shared.errors import NotFound, Unavailable
 from tests.waiting import until
@@ -208,6 +211,43 @@ async def test_a_hold_is_not_released_while_a_job_is_being_stored(world: World) 
                     await connection.execute(jobs.delete().where(jobs.c.id == job.id))
                 await releasing.release_unused()
                 assert await held(world) == []
+
+
+class InterruptedHolds(Holds):
+    """Holds of an executor that is so slow that another one releases the profile between looking and storing."""
+
+    interruptions = 0
+
+    async def prepare(self, profile_id: str) -> Any:
+        found = await super().prepare(profile_id)
+        if found is None and self.interruptions == 0:
+            self.interruptions += 1
+            await self.release_unused()
+        return found
+
+
+async def test_a_hold_that_is_released_before_the_job_is_stored_is_taken_anew(world: World) -> None:
+    async with world.executor():
+        pass
+    admin = Caller(key_id="k", role="admin", owner="root")
+    async with RegistryClient(world.registry_url, world.service_key) as registry, opened(world) as database:
+        async with database.write() as connection:
+            await registry.put_hold("t1", HOLDER, world.profile.id)
+            await hold_rows.take(connection, world.profile.id, world.resource.id, "t1")
+        holds = InterruptedHolds(database, registry)
+        admission = Admission(
+            database=database,
+            connections=Connections(registry),
+            holds=holds,
+            resource_types=frozenset({"local"}),
+            cpu_count=2,
+            wake=lambda: None,
+        )
+        await admission.submit(Request(caller=admin, body_sha256=""), world.submission("true"))
+        assert holds.interruptions == 1
+        [(token, state)] = await held(world)
+        assert (state, token == "t1") == ("held", False)
+        assert await tokens(registry) == {token}
 
 
 async def test_holds_that_the_registry_lost_are_put_again(world: World, executor: ExecutorClient) -> None:
