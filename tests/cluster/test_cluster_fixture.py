@@ -280,6 +280,19 @@ def test_sudo_lets_the_service_user_do_what_the_rule_says_and_nothing_else(slurm
     assert len(slurm_cluster.commands.calls("sudo")) == 4
 
 
+def test_a_command_that_sudo_starts_finds_the_cluster(slurm_cluster: SlurmCluster) -> None:
+    users = slurm_cluster.users
+    command = "/bin/sh -c squeue"
+    slurm_cluster.sudoers.write("services", f"{users.stoker.name} ALL=(%{users.group}) NOPASSWD: {command}\n")
+    slurm_cluster.lead_sudo_here(command)
+    try:
+        words = ("sudo", "-n", "-u", users.ada.name, "--", *command.split())
+        assert "JOBID" in slurm_cluster.run_counted(*words, user=users.stoker).stdout
+    finally:
+        slurm_cluster.sudoers.remove("services")
+    assert [call.uid for call in slurm_cluster.commands.calls("squeue")] == [users.ada.uid]
+
+
 def test_the_bare_cluster_forgets_within_seconds_and_keeps_no_accounts(bare_cluster: SlurmCluster) -> None:
     ada = bare_cluster.users.ada
     job = bare_cluster.submit("true", user=ada)

@@ -124,6 +124,16 @@ class SlurmCluster:
             check=check,
         )
 
+    def lead_sudo_here(self, command: str) -> None:
+        """Let `command` (as it stands in a sudoers rule) find this cluster's programs when sudo starts it.
+
+        sudo passes no environment and sets PATH itself. A real host has one cluster, in /etc/slurm; this one has
+        several, and the command's own PATH says which: that of `commands`. It allows nothing.
+        """
+        alias = f"{self.name.upper()}_AGENT"
+        text = f'Cmnd_Alias {alias} = {command}\nDefaults!{alias} secure_path="{self.commands.path}"\n'
+        self.sudoers.write(f"path-{self.folder.name}", text)
+
     def submit(self, script: str, *options: str, user: UnixUser) -> str:
         """Id of a new batch job; `script` without its first line. Output goes to the user's home as sbatch has it."""
         text = f"#!/bin/sh\n{script}\n"
