@@ -62,7 +62,7 @@ def runner_source() -> bytes:
 @cache
 def agent_source() -> bytes:
     """Return the agent as one file, the same bytes every time."""
-    return _bundle("stoker-agent", "shared.agent", "")
+    return _bundle("stoker-agent", "shared.agent", "globals().get('__file__'), sys.argv[1:]")
 
 
 def _bundle(title: str, package: str, arguments: str) -> bytes:

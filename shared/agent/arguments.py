@@ -31,6 +31,16 @@ def strings(record: dict[str, object], field: str) -> list[str]:
     return value
 
 
+def texts(record: dict[str, object], field: str) -> dict[str, str]:
+    """Return an object whose values are strings (empty when absent)."""
+    value = record.get(field, {})
+    if not isinstance(value, dict) or len(value) > MOST_NAMES:
+        raise invalid(f"{field} has to be an object with at most {MOST_NAMES} entries", field)
+    if not all(isinstance(one, str) for one in value.values()):
+        raise invalid(f"{field} has to hold strings", field)
+    return value
+
+
 def records(record: dict[str, object], field: str) -> list[dict[str, object]]:
     """Return a list of objects."""
     value = record.get(field)

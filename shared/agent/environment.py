@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 
-KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
+KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SLURM_CONF")
+KEPT_BY_SUDO = ("PATH", "LANG", "SLURM_CONF")
+"""PATH is sudo's own (secure_path); SLURM_CONF gets through sudo only where its administrator lets it."""
+
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -16,28 +19,35 @@ def _current_umask() -> int:
 
 
 ORIGINAL_UMASK = _current_umask()
-"""What the user's own files are made with: units get it back."""
+USUAL_UMASK = 0o022
 
 
 class Identity:
-    """Whom this process acts as."""
+    """Whom this process acts as. `umask` is what the user's own files are made with: units get it.
 
-    def __init__(self) -> None:
+    `trusting`: whoever started the agent is the user, and what they passed is theirs. An installed agent that sudo
+    starts is not: what it was passed belongs to the service.
+    """
+
+    def __init__(self, *, trusting: bool) -> None:
         self.uid = os.getuid()
         try:
             entry = pwd.getpwuid(self.uid)
             self.user, self.home, self.shell = entry.pw_name, entry.pw_dir, entry.pw_shell
         except KeyError:
             self.user, self.home, self.shell = str(self.uid), os.environ.get("HOME", "/"), "/bin/sh"
-        self.home = os.environ.get("HOME") or self.home
+        if trusting:
+            self.home = os.environ.get("HOME") or self.home
+        self.umask = ORIGINAL_UMASK if trusting else USUAL_UMASK
 
 
-def settle() -> Identity:
+def settle(*, trusting: bool = True) -> Identity:
     """Forget whatever environment, umask and folder the agent was started with."""
-    identity = Identity()
+    identity = Identity(trusting=trusting)
     os.umask(0o077)
     os.chdir("/")
-    kept = {name: os.environ[name] for name in KEPT if os.environ.get(name)}
+    names = KEPT if trusting else KEPT_BY_SUDO
+    kept = {name: os.environ[name] for name in names if os.environ.get(name)}
     os.environ.clear()
     os.environ.update({"PATH": DEFAULT_PATH, "HOME": identity.home, "SHELL": identity.shell})
     os.environ.update({"USER": identity.user, "LOGNAME": identity.user, **kept})

@@ -11,8 +11,9 @@ import stat
 from shared.agent.errors import RequestError
 from shared.agent.places import Place
 from shared.resource_side import claims
-from shared.resource_side.durable import read_small
+from shared.resource_side.durable import read_small, read_tail
 from shared.resource_side.layout import ALIVE_PREFIX, BATCHES, END, EVENTS, RESULTS, RUNNER_LOG
+from shared.resource_side.slurm import LAUNCH_LOGS
 
 TAIL_CHARACTERS = 2000
 _SHOWN = ("kind", "native_id", "restart", "host", "pid", "at")
@@ -66,15 +67,31 @@ def read_claim(folder: int, place: Place) -> claims.Claim | None:
         raise RequestError("refused", f"{place.shown}: {error}") from error
 
 
-def log_tail(folder: int) -> str:
+def log_tail(folder: int, name: str = RUNNER_LOG) -> str:
     """Last words of the runner itself."""
-    data = read_small(folder, RUNNER_LOG) or b""
-    return data[-4 * TAIL_CHARACTERS :].decode("utf-8", "replace")[-TAIL_CHARACTERS:]
+    data = read_tail(folder, name, 4 * TAIL_CHARACTERS) or b""
+    return data.decode("utf-8", "replace")[-TAIL_CHARACTERS:]
 
 
-def find(job: Place, batches: list[str]) -> dict[str, object]:
-    """Run the verb."""
-    return {"batches": {batch: _evidence(batch_place(job, batch)) for batch in batches}}
+def find(job: Place, batches: list[str], native_ids: dict[str, str]) -> dict[str, object]:
+    """Run the verb. `native_ids`: launches by SLURM whose output is told where the batch has no log of a runner."""
+    answers = {}
+    for batch in batches:
+        answers[batch] = answer = _evidence(batch_place(job, batch))
+        if batch in native_ids and not answer.get("runner_log_tail"):
+            answer["runner_log_tail"] = _launch_log_tail(job, native_ids[batch])
+    return {"batches": answers}
+
+
+def _launch_log_tail(job: Place, native_id: str) -> str:
+    try:
+        folder, name = job.child(f"{LAUNCH_LOGS}/{native_id}.log").open_parent()
+    except FileNotFoundError:
+        return ""
+    try:
+        return log_tail(folder, name)
+    finally:
+        os.close(folder)
 
 
 def _evidence(place: Place) -> dict[str, object]:

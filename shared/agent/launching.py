@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 
-from shared.agent.environment import ORIGINAL_UMASK
 from shared.agent.errors import from_os, invalid
 from shared.agent.evidence import batch_place, is_alive, log_tail, read_claim
 from shared.agent.places import Place
@@ -35,15 +34,15 @@ class _Launch:
         self.word = word
 
 
-def launch(job: Place, batches: list[str], kind: str) -> dict[str, object]:
-    """Run the verb."""
+def launch(job: Place, batches: list[str], kind: str, umask: int) -> dict[str, object]:
+    """Run the verb; `umask` is that of the units."""
     if kind != "local":
         raise invalid(f"this agent cannot launch anything of the kind {kind!r}", "kind")
     answers: dict[str, object] = {}
     for first in range(0, len(batches), AT_ONCE):
         started = {}
         for batch in batches[first : first + AT_ONCE]:
-            outcome = _start(job, batch)
+            outcome = _start(job, batch, umask)
             if isinstance(outcome, _Launch):
                 started[batch] = outcome
             else:
@@ -54,7 +53,7 @@ def launch(job: Place, batches: list[str], kind: str) -> dict[str, object]:
     return {"batches": answers}
 
 
-def _start(job: Place, batch: str) -> _Launch | dict[str, object]:
+def _start(job: Place, batch: str, umask: int) -> _Launch | dict[str, object]:
     place = batch_place(job, batch)
     try:
         folder = place.open()
@@ -69,7 +68,7 @@ def _start(job: Place, batch: str) -> _Launch | dict[str, object]:
             if not _is_file(name if where else f"{job.shown}/{RUNNER}", where):
                 os.close(folder)
                 return _failed(f"the batch was not staged completely, {name} is missing: {place.shown}")
-        return _spawn(job, place, folder)
+        return _spawn(job, place, folder, umask)
     except OSError as error:
         os.close(folder)
         return _failed(from_os(error, place.shown).message)
@@ -84,7 +83,7 @@ def _is_file(name: str, folder: int | None) -> bool:
     return True
 
 
-def _spawn(job: Place, place: Place, folder: int) -> _Launch:
+def _spawn(job: Place, place: Place, folder: int, umask: int) -> _Launch:
     native_id = f"local-{os.urandom(8).hex()}"
     listening, word = os.pipe2(os.O_CLOEXEC)
     alive = log = -1
@@ -94,7 +93,7 @@ def _spawn(job: Place, place: Place, folder: int) -> _Launch:
             RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder
         )
         command = [sys.executable, "-I", "-S", f"{job.shown}/{RUNNER}", place.shown, f"--native-id={native_id}"]
-        command += [f"--word={word}", f"--umask={ORIGINAL_UMASK:o}", "--detach"]
+        command += [f"--word={word}", f"--umask={umask:o}", "--detach"]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(alive, word), start_new_session=True
         )

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 from shared.agent.environment import settle, take_over_standard_streams
 from shared.agent.frames import ProtocolError
 from shared.agent.serving import Server
 from shared.agent.verbs import Agent
 
+ALLOW_ROOT = "--allow-root"
+REFUSED_EXIT = 77
 
-def main() -> int:
-    """Serve the pipe on standard input and output; returns the exit code."""
+
+def main(file: str | None = None, arguments: Sequence[str] = ()) -> int:
+    """Serve the pipe on standard input and output; returns the exit code.
+
+    `file` is the agent's own file where one is installed: then it was started through sudo, or by a forced command.
+    """
+    installed = file is not None
+    if installed and os.getuid() == 0 and list(arguments) != [ALLOW_ROOT]:
+        print("the agent does not run as root", file=sys.stderr)
+        return REFUSED_EXIT
     incoming, outgoing = take_over_standard_streams()
-    server = Server(Agent(settle()), incoming, outgoing)
+    server = Server(Agent(settle(trusting=not installed)), incoming, outgoing)
     try:
         server.run()
     except (ProtocolError, OSError) as error:

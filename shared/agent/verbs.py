@@ -8,8 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from shared.agent import ending, evidence, following, launching, reading, removing, staging
-from shared.agent.arguments import count, records, strings, text
+from shared.agent import ending, evidence, following, launching, reading, removing, scheduler, staging, submitting
+from shared.agent.arguments import count, records, strings, text, texts
 from shared.agent.environment import Identity
 from shared.agent.errors import RequestError, from_os, invalid
 from shared.agent.exchange import Exchange
@@ -38,13 +38,21 @@ class Agent:
         if verb == "follow":
             following.follow(self._roots, records(request, "targets"), exchange)
             return
+        if verb in scheduler.QUERIES:
+            scheduler.query(verb, request, exchange)
+            return
+        if verb == "cluster":
+            scheduler.cluster(self._identity.user, request, exchange)
+            return
+        if verb == "scancel":
+            scheduler.scancel(request, exchange)
+            return
         run = _VERBS.get(verb)
         if run is None:
-            slurm = verb in ("queue", "account")
-            raise invalid("this agent has no SLURM" if slurm else f"there is no verb {verb!r}", "verb")
+            raise invalid(f"there is no verb {verb!r}", "verb")
         place = self._roots.place(request)
         try:
-            run(place, request, exchange)
+            run(self._identity, place, request, exchange)
         except OSError as error:
             raise from_os(error, place.shown) from error
 
@@ -73,46 +81,59 @@ class Agent:
         }
 
 
-def _stage(place: Place, _: dict[str, object], exchange: Exchange) -> None:
+def _stage(_identity: Identity, place: Place, _: dict[str, object], exchange: Exchange) -> None:
     exchange.answer(staging.stage(place, exchange))
 
 
-def _launch(place: Place, request: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(launching.launch(place, strings(request, "batches"), text(request, "kind")))
+def _launch(identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(launching.launch(place, strings(request, "batches"), text(request, "kind"), identity.umask))
 
 
-def _find(place: Place, request: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(evidence.find(place, strings(request, "batches")))
+def _submit(identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    answer = submitting.submit(
+        place,
+        marker=text(request, "marker"),
+        script=text(request, "script"),
+        arguments=strings(request, "arguments"),
+        umask=identity.umask,
+        exchange=exchange,
+    )
+    exchange.answer(answer)
 
 
-def _revoke(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+def _find(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
+    exchange.answer(evidence.find(place, strings(request, "batches"), texts(request, "native_ids")))
+
+
+def _revoke(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
     exchange.answer(ending.revoke(place, strings(request, "batches")))
 
 
-def _cancel(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+def _cancel(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
     exchange.answer(ending.cancel(place, strings(request, "batches")))
 
 
-def _read(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+def _read(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
     limit = None if request.get("limit") is None else count(request, "limit")
     reading.read(place, count(request, "offset", 0), limit, exchange)
 
 
-def _fetch(place: Place, request: dict[str, object], exchange: Exchange) -> None:
+def _fetch(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
     reading.fetch(place, strings(request, "exclude"), exchange)
 
 
-def _remove(place: Place, _: dict[str, object], exchange: Exchange) -> None:
+def _remove(_identity: Identity, place: Place, _: dict[str, object], exchange: Exchange) -> None:
     exchange.answer(removing.remove(place))
 
 
-def _measure(place: Place, _: dict[str, object], exchange: Exchange) -> None:
+def _measure(_identity: Identity, place: Place, _: dict[str, object], exchange: Exchange) -> None:
     exchange.answer(removing.measure(place))
 
 
-_VERBS: dict[str, Callable[[Place, dict[str, object], Exchange], None]] = {
+_VERBS: dict[str, Callable[[Identity, Place, dict[str, object], Exchange], None]] = {
     "stage": _stage,
     "launch": _launch,
+    "submit": _submit,
     "find": _find,
     "revoke": _revoke,
     "cancel": _cancel,
@@ -121,4 +142,4 @@ _VERBS: dict[str, Callable[[Place, dict[str, object], Exchange], None]] = {
     "remove": _remove,
     "measure": _measure,
 }
-"""What names one place; `hello` and `follow` do not."""
+"""What names one place; `hello`, `follow` and what asks the scheduler do not."""

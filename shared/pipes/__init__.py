@@ -3,6 +3,8 @@
 from shared.pipes.answers import (
     Cancellation,
     Claim,
+    ClusterSaid,
+    CommandSaid,
     End,
     Evidence,
     FetchEnd,
@@ -16,6 +18,7 @@ from shared.pipes.answers import (
     Measure,
     Removal,
     Revocation,
+    SubmissionSeen,
 )
 from shared.pipes.connection import AgentConnection
 from shared.pipes.errors import PipeLost, Refused
@@ -33,6 +36,8 @@ __all__ = [
     "AgentPool",
     "Cancellation",
     "Claim",
+    "ClusterSaid",
+    "CommandSaid",
     "End",
     "Evidence",
     "FetchEnd",
@@ -54,6 +59,7 @@ __all__ = [
     "Removal",
     "Revocation",
     "StagedFile",
+    "SubmissionSeen",
     "complete_lines",
     "open_pipe",
     "roots_of",

@@ -166,6 +166,46 @@ class FetchEnd(msgspec.Struct, frozen=True):
     left_out_count: int = 0
 
 
+class SubmissionSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is recorded of one sbatch.
+
+    `exit_code` is None while it is `under_way`, and for ever when its agent died before it could record it; `stdout`
+    holds the job's id all the same when SLURM said yes. `submitted_at` is the moment before it was started.
+    """
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    submitted_at: float
+    under_way: bool
+
+
+class CommandSaid(msgspec.Struct, frozen=True):
+    """What a command of SLURM said. `exit_code` None: it was given up, or is not there; `stderr` says why."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+
+class ClusterSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """`sbatch --version`, `scontrol show config`, `scontrol --oneliner show partition`, and of `sacctmgr` the user's
+    associations: cluster, account, partition, QOS, default QOS, MaxJobs, MaxSubmitJobs, MaxWall; `|` between them.
+    """  # noqa: D205 - one thought
+
+    version: CommandSaid
+    config: CommandSaid
+    partitions: CommandSaid
+    associations: CommandSaid
+
+
+class CommandEnd(msgspec.Struct, frozen=True):
+    """End of a command's output."""
+
+    exit_code: int | None
+    stderr: str
+
+
 class LaunchAnswer(msgspec.Struct, frozen=True):
     """Per batch name."""
 

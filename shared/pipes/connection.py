@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.errors import Invalid, Unavailable
-from shared.pipes import answers
+from shared.pipes import answers, slurm_calls
 from shared.pipes.answers import (
     Cancellation,
+    ClusterSaid,
+    CommandSaid,
     Evidence,
     FetchEnd,
     FileSlice,
@@ -20,6 +22,7 @@ from shared.pipes.answers import (
     Measure,
     Removal,
     Revocation,
+    SubmissionSeen,
 )
 from shared.pipes.errors import PipeLost
 from shared.pipes.exchange import Exchange
@@ -28,6 +31,8 @@ from shared.pipes.pipe import Pipe
 from shared.pipes.places import Place
 from shared.pipes.staged_files import StagedFile, tar_stream
 from shared.pipes.streams import FetchStream, ReadStream
+from shared.slurm.calls import only_gone
+from shared.slurm.native_ids import compressed
 
 PROTOCOL = 1
 HEARTBEAT_TIMEOUT_SECONDS = 35.0
@@ -99,9 +104,55 @@ class AgentConnection:
         request = {**_fields(job), "batches": list(batches), "kind": kind}
         return _for_each(batches, (await self._ask("launch", request, answers.LaunchAnswer, long=True)).batches)
 
-    async def find(self, job: Place, batches: Sequence[str]) -> dict[str, Evidence]:
-        """Return what the files say about each batch."""
-        request = {**_fields(job), "batches": list(batches)}
+    async def submit(self, job: Place, *, marker: str, script: str, arguments: Sequence[str]) -> SubmissionSeen:
+        """Run sbatch at most once for each marker, and say what became of it; waits for it up to 30 seconds.
+
+        `script` goes into the file that `shared.slurm.script.script_path` names, which has to be the last of
+        `arguments`; the others are long options. With `exit_code` None and no word in `stdout`, SLURM has to be
+        asked for the marker; nothing but another marker starts sbatch again. Refused where there is no sbatch.
+        """
+        request = {**_fields(job), "marker": marker, "script": script, "arguments": list(arguments)}
+        return await self._ask("submit", request, SubmissionSeen, long=True)
+
+    async def queue(
+        self, arguments: Sequence[str], *, timeout_seconds: int = slurm_calls.TIMEOUT_SECONDS
+    ) -> CommandSaid:
+        """Run `squeue` with these arguments. Refused where there is no squeue."""
+        return await self._said("queue", timeout_seconds, arguments=list(arguments))
+
+    async def account(
+        self, arguments: Sequence[str], *, timeout_seconds: int = slurm_calls.TIMEOUT_SECONDS
+    ) -> CommandSaid:
+        """Run `sacct` with these arguments. Refused where there is no sacct."""
+        return await self._said("account", timeout_seconds, arguments=list(arguments))
+
+    async def cluster(self, *, timeout_seconds: int = slurm_calls.TIMEOUT_SECONDS) -> ClusterSaid:
+        """Ask what the cluster is like. Refused where there is no sbatch; other programs may be missing."""
+        said = await self._said("cluster", timeout_seconds)
+        return self._decoded(said.stdout.encode(), ClusterSaid)
+
+    async def scancel(
+        self, native_ids: Sequence[str], *, timeout_seconds: int = slurm_calls.TIMEOUT_SECONDS
+    ) -> CommandSaid:
+        """Run one `scancel` for all these launches (`4711_3`, `4711`); those that are gone already do not fail it.
+
+        Refused where there is no scancel; ValueError for what is not a launch.
+        """
+        if not native_ids:
+            return CommandSaid(0, "", "")
+        said = await self._said("scancel", timeout_seconds, native_ids=compressed(native_ids))
+        if said.exit_code and only_gone(said.stderr):
+            return CommandSaid(0, said.stdout, said.stderr)
+        return said
+
+    async def find(
+        self, job: Place, batches: Sequence[str], native_ids: Mapping[str, str] | None = None
+    ) -> dict[str, Evidence]:
+        """Return what the files say about each batch.
+
+        `native_ids` (batch to launch by SLURM) names the output that `runner_log_tail` is taken from.
+        """
+        request = {**_fields(job), "batches": list(batches), "native_ids": dict(native_ids or {})}
         return _for_each(batches, (await self._ask("find", request, answers.FindAnswer)).batches)
 
     async def revoke(self, job: Place, batches: Sequence[str]) -> dict[str, Revocation]:
@@ -112,11 +163,9 @@ class AgentConnection:
         request = {**_fields(job), "batches": list(batches)}
         return _for_each(batches, (await self._ask("revoke", request, answers.RevokeAnswer, long=True)).batches)
 
-    async def cancel(
-        self, job: Place, batches: Sequence[str], native_ids: Sequence[str] = ()
-    ) -> dict[str, Cancellation]:
-        """Tell the runners of these batches to stop (`native_ids`: what a scheduler is told, none for local work)."""
-        request = {**_fields(job), "batches": list(batches), "native_ids": list(native_ids)}
+    async def cancel(self, job: Place, batches: Sequence[str]) -> dict[str, Cancellation]:
+        """Tell the runners of these batches to stop."""
+        request = {**_fields(job), "batches": list(batches)}
         return _for_each(batches, (await self._ask("cancel", request, answers.CancelAnswer)).batches)
 
     @asynccontextmanager
@@ -175,6 +224,9 @@ class AgentConnection:
 
     async def _ask(self, verb: str, request: dict[str, Any], kind: type[T], *, long: bool = False) -> T:
         return await _ask(self._exchange, verb, request, kind, self._long_timeout if long else self._timeout)
+
+    async def _said(self, verb: str, timeout_seconds: int, **request: object) -> CommandSaid:
+        return await slurm_calls.said(self._exchange, verb, request, timeout_seconds, self._timeout)
 
     def _decoded(self, payload: bytes, kind: type[T]) -> T:
         return _decoded(payload, kind)

@@ -1,16 +1,10 @@
 """How SLURM's commands are called: the environment, and what a failed call means."""
 
 import re
-from collections.abc import Mapping
 
-QUERY_ENVIRONMENT: Mapping[str, str] = {
-    "SLURM_TIME_FORMAT": "%s",  # epoch seconds, whatever the site's clock shows
-    "SLURM_BITSTR_LEN": "0",  # whole lists of waiting tasks, not their first 64 characters
-    "TZ": "UTC",
-    "LC_ALL": "C",
-}
-"""Set for squeue, sacct and scontrol. Of all other variables named SLURM_, SBATCH_, SQUEUE_ or SACCT_ something, only
-SLURM_CONF may reach any of SLURM's commands: they change what these do and print."""
+from shared.resource_side.slurm import QUERY_ENVIRONMENT
+
+__all__ = ["QUERY_ENVIRONMENT", "last_words", "only_gone", "why_no_answer"]
 
 _NO_ANSWER = (
     (re.compile(r"socket timed out|timed out on send|i/o operation", re.IGNORECASE), "SLURM did not answer in time"),
@@ -43,6 +37,7 @@ _NO_ANSWER = (
         "SLURM's configuration cannot be read",
     ),
 )
+_GONE = re.compile(r"invalid job id|already completing or completed|job/step already comple", re.IGNORECASE)
 _PREFIX = re.compile(r"^\s*[\w.-]{1,40}: (?:error|fatal|warning)?:?\s*", re.ASCII)
 _LONGEST_LINE = 400
 
@@ -56,6 +51,12 @@ def why_no_answer(stderr: str) -> str | None:
         if pattern.search(stderr):
             return words
     return None
+
+
+def only_gone(stderr: str) -> bool:
+    """Whether all that scancel complained of are jobs that are gone already."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    return bool(lines) and all(_GONE.search(line) for line in lines)
 
 
 def last_words(stderr: str) -> str:

@@ -1,7 +1,9 @@
 """SLURM's names of jobs: `4711`, `4711_3`, `4711_[3-7,9%2]` (tasks that still wait share a line), `4711_3.batch`."""
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import msgspec
 
@@ -10,6 +12,7 @@ _ID = re.compile(
 )
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?", re.ASCII)
 _TASK = re.compile(r"(\d{1,12})_(\d{1,9})", re.ASCII)
+_LAUNCH = re.compile(r"(\d{1,12})(?:_(\d{1,9}))?", re.ASCII)
 _THROTTLE = re.compile(r"%\d{1,9}", re.ASCII)
 
 
@@ -71,6 +74,33 @@ def array_job(native_id: str) -> int | None:
     """Return the job number in a native id; None where it is not one of SLURM's."""
     head = native_id.partition("_")[0]
     return int(head) if re.fullmatch(r"\d{1,12}", head, re.ASCII) else None
+
+
+def compressed(native_ids: Iterable[str]) -> list[str]:
+    """Return the same launches in few words, as scancel takes them: `4711_[0-2,7]`.
+
+    ValueError for what is not one launch (`4711`, `4711_3`).
+    """
+    words: dict[str, None] = {}
+    tasks: dict[str, set[int]] = {}
+    for one in native_ids:
+        found = _LAUNCH.fullmatch(one)
+        if found is None:
+            raise ValueError(f"not a launch of SLURM: {one!r}")
+        if found[2] is None:
+            words[one] = None
+        else:
+            tasks.setdefault(found[1], set()).add(int(found[2]))
+    return [*words, *(_word(job, sorted(numbers)) for job, numbers in tasks.items())]
+
+
+def _word(job: str, numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"{job}_{numbers[0]}"
+    starts = [one for before, one in pairwise((-2, *numbers)) if one != before + 1]
+    ends = [one for one, after in pairwise((*numbers, math.inf)) if after != one + 1]
+    ranges = (str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+    return f"{job}_[{','.join(ranges)}]"
 
 
 def _read_tasks(text: str) -> tuple[tuple[range, ...], bool] | None:

@@ -13,12 +13,10 @@ from itertools import pairwise
 import msgspec
 
 from shared.errors import Invalid
+from shared.resource_side.slurm import LAUNCH_LOGS, LAUNCHES
 from shared.slurm.gpus import multiply_gpus, multiply_gres
 from shared.slurm.merge import UnitNeeds
 from shared.slurm.times import format_limit
-
-LOGS = "slurm"
-"""Folder of the job folder that SLURM writes the output of launches into (SLURM does not make it)."""
 
 WARNING_SIGNAL = "USR1"
 """Announces the time limit. Not TERM, so that the runner can tell it from a cancellation and a preemption."""
@@ -67,7 +65,12 @@ def split_array(batch_indices: Sequence[int], max_array_size: int) -> list[Array
 
 def launch_log(job_folder: str, native_id: str) -> str:
     """Return the file that holds what the script and the runner of one launch printed, and what SLURM added."""
-    return f"{job_folder}/{LOGS}/{native_id}.log"
+    return f"{job_folder}/{LAUNCH_LOGS}/{native_id}.log"
+
+
+def script_path(job_folder: str, marker: str) -> str:
+    """Return the file that the agent's verb `submit` writes the script of a launch to."""
+    return f"{job_folder}/{LAUNCHES}/{marker}.sh"
 
 
 def batch_script(
@@ -142,7 +145,7 @@ def _options(needs: UnitNeeds, parallel: int, job_folder: str, requeue: bool) ->
     for option in needs.options:
         yield " ".join(option)
     # A file per launch: two launches of one batch must not write over each other's words.
-    yield f"--output={_quoted(job_folder.replace('%', '%%'))}/{LOGS}/%A_%a.log"
+    yield f"--output={_quoted(job_folder.replace('%', '%%'))}/{LAUNCH_LOGS}/%A_%a.log"
     yield "--open-mode=append"
     yield "--requeue" if requeue else "--no-requeue"
 

@@ -17,7 +17,8 @@ import pytest
 
 from shared.errors import Invalid, NotFound, Unavailable
 from shared.pipes import JOBS, AgentConnection, Place, Refused, StagedFile
-from shared.pipes.local import LocalPipe, open_local_pipe
+from shared.pipes.child import ChildPipe
+from shared.pipes.local import open_local_pipe
 from shared.pipes.staged_files import tar_stream
 from tests.workshop import Workshop, results_of, soon
 
@@ -36,7 +37,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-async def open_agent(root: Path) -> tuple[LocalPipe, AgentConnection]:
+async def open_agent(root: Path) -> tuple[ChildPipe, AgentConnection]:
     pipe = await open_local_pipe()
     return pipe, await AgentConnection.open(pipe, {JOBS: str(root)})
 
@@ -80,7 +81,7 @@ async def test_staging_twice_at_once_creates_once(agent: AgentConnection, tmp_pa
     assert len(list(tmp_path.iterdir())) == 10
 
 
-def kill(pipe: LocalPipe) -> None:
+def kill(pipe: ChildPipe) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pipe.pid, signal.SIGKILL)
 
@@ -90,7 +91,7 @@ async def test_staging_is_complete_or_absent_when_the_agent_is_killed(tmp_path: 
     for number in range(12):
         pipe, agent = await open_agent(tmp_path)
 
-        async def files(pipe: LocalPipe = pipe, number: int = number) -> AsyncIterator[StagedFile]:
+        async def files(pipe: ChildPipe = pipe, number: int = number) -> AsyncIterator[StagedFile]:
             for i in range(8):
                 if i == number:
                     kill(pipe)

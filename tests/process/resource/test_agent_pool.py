@@ -14,8 +14,9 @@ from shared.contracts.profiles import LocalProfileSpec, Profile
 from shared.contracts.resources import LocalResourceSpec, LocalRunnerConfig, PythonConfig, Resource
 from shared.errors import Unavailable
 from shared.pipes import JOBS, AgentPool, Pipe, Place
+from shared.pipes.child import ChildPipe
 from shared.pipes.errors import Unreachable
-from shared.pipes.local import LocalPipe, open_local_pipe
+from shared.pipes.local import open_local_pipe
 from tests.workshop import soon
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +42,7 @@ class Opener:
     """Opens real pipes and remembers them; fails on demand."""
 
     def __init__(self) -> None:
-        self.pipes: list[LocalPipe] = []
+        self.pipes: list[ChildPipe] = []
         self.tries = 0
         self.failure: Callable[[], Exception] | None = None
 

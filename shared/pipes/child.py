@@ -1,0 +1,94 @@
+"""A pipe to an agent that is a child process of the service, on its standard input and output."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from shared.errors import Unavailable
+from shared.pipes.errors import PipeLost
+
+CHUNK_BYTES = 64 * 1024
+DIAGNOSIS_BYTES = 4000
+FAREWELL_SECONDS = 6.0
+
+
+class ChildPipe:
+    """Standard input and output of a child process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise TypeError("the process has to be started with three pipes")
+        self._process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._last_words = b""
+        self._listener = asyncio.create_task(self._listen())
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The agent's process id."""
+        return self._process.pid
+
+    async def read(self) -> bytes:
+        """Return some bytes, b"" at the end."""
+        try:
+            return await self._stdout.read(CHUNK_BYTES)
+        except OSError as error:
+            raise PipeLost(f"the pipe broke: {error}") from error
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+        try:
+            self._stdin.write(data)
+            await self._stdin.drain()
+        except (OSError, RuntimeError) as error:
+            raise PipeLost(f"the pipe broke: {error}") from error
+
+    async def close(self) -> None:
+        """Close the agent's input, which ends it; kill it if it does not."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._end())
+        await asyncio.shield(self._closing)
+
+    def diagnosis(self) -> str:
+        """Last words on standard error."""
+        return self._last_words.decode("utf-8", "replace")
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := await self._stderr.read(CHUNK_BYTES):
+                self._last_words = (self._last_words + data)[-DIAGNOSIS_BYTES:]
+
+    async def _end(self) -> None:
+        self._stdin.close()
+        drain = asyncio.create_task(self._drain())
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        for task in (drain, self._listener):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError, RuntimeError):
+                await task
+        with contextlib.suppress(OSError):
+            await self._stdin.wait_closed()
+
+    async def _drain(self) -> None:
+        """Take what the agent still says, so that it does not wait for us while it ends."""
+        while await self._stdout.read(CHUNK_BYTES):
+            pass
+
+
+async def start_child(command: Sequence[str], environment: Mapping[str, str]) -> ChildPipe:
+    """Start a process with nothing of the service's environment but what is given; Unavailable when it cannot be."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, env=dict(environment), cwd="/", start_new_session=True
+        )
+    except OSError as error:
+        raise Unavailable(f"{command[0]} cannot be started: {error.strerror or error}") from error
+    return ChildPipe(process)
