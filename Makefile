@@ -17,7 +17,8 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # What the tests start or install; the commands are what is looked for.
 DEBIAN_PACKAGES := postgresql redis-server python3-venv \
-    slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo
+    slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo \
+    openssh-server openssh-client tcsh fish
 
 test: packages check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 --durations 10 $(PYTEST_ARGUMENTS)

@@ -55,6 +55,12 @@ class HttpUrl(str):
         return super().__new__(cls, text.rstrip("/"))
 
 
+SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
+KnownHostsFile = Annotated[
+    str, Meta(pattern="^/", description="file with the host keys of SSH clusters; a resource may name its own")
+]
+
+
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service reads."""
 

@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from litestar import Litestar
 
@@ -38,7 +39,7 @@ from services.executor.usage import DiskUsage
 from shared.bus import Bus
 from shared.clients.registry import RegistryClient
 from shared.errors import Unavailable
-from shared.pipes import AgentPool
+from shared.pipes import AgentPool, PipeSettings, open_pipe
 from shared.web.application import build_application
 from shared.web.remote_keys import RemoteKeyVerifier
 
@@ -53,7 +54,8 @@ def build(settings: ExecutorSettings) -> Litestar:
     database = NotifyingDatabase(settings.database_url.reveal())
     bus = Bus(settings.redis_url)
     registry = RegistryClient(settings.registry_url, settings.service_key.reveal())
-    agents = AgentPool()
+    opener = partial(open_pipe, settings=PipeSettings(ssh_known_hosts=settings.ssh_known_hosts))
+    agents = AgentPool(opener=opener)
     connections = Connections(registry)
     job_agents = JobAgents(agents, connections)
     holds = Holds(database, registry)

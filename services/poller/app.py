@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from litestar import Litestar
 
@@ -18,7 +19,7 @@ from shared.clients.base import ServiceClient
 from shared.clients.executor import ExecutorClient
 from shared.clients.registry import RegistryClient
 from shared.errors import Unavailable
-from shared.pipes import AgentPool
+from shared.pipes import AgentPool, PipeSettings, open_pipe
 from shared.web.application import build_application
 from shared.web.remote_keys import RemoteKeyVerifier
 
@@ -30,7 +31,8 @@ def create_app(settings: PollerSettings) -> Litestar:
     executor = ExecutorClient(settings.executor_url, key, attempts=1)
     registry = RegistryClient(settings.registry_url, key, attempts=1)
     bus = Bus(settings.redis_url)
-    agents = AgentPool()
+    opener = partial(open_pipe, settings=PipeSettings(ssh_known_hosts=settings.ssh_known_hosts))
+    agents = AgentPool(opener=opener)
     metrics = PollerMetrics()
     watcher = Watcher(
         poller_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",

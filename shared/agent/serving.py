@@ -32,7 +32,8 @@ class Server:
 
     def run(self) -> None:
         """Greet, then serve until the end of the file; what is under way is given up and cleans up after itself."""
-        self._write(b"STOKER-AGENT 1 " + os.urandom(8).hex().encode() + b"\n")
+        # An empty line first: what a login shell printed before may not have ended with one.
+        self._write(b"\nSTOKER-AGENT 1 " + os.urandom(8).hex().encode() + b"\n")
         try:
             for kind, request, payload in frames.read_frames(self._incoming):
                 self._take(kind, request, payload)

@@ -111,6 +111,7 @@ class SlurmSshResourceSpec(_ResourceSpec, tag="slurm_ssh", forbid_unknown_fields
     jobs_runner_config: SlurmRunnerConfig
     jobs_slurm_python_worker: AbsolutePath
     port: Annotated[int, Meta(ge=1, le=65535)] | UnsetType = UNSET
+    ssh_known_hosts: AbsolutePath | UnsetType = UNSET
 
 
 ResourceSpec = LocalResourceSpec | SlurmSudoResourceSpec | SlurmSshResourceSpec

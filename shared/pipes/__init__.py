@@ -23,9 +23,10 @@ from shared.pipes.answers import (
 from shared.pipes.connection import AgentConnection
 from shared.pipes.errors import PipeLost, Refused
 from shared.pipes.lines import complete_lines
+from shared.pipes.opening import PipeOpener, PipeSettings, open_pipe
 from shared.pipes.pipe import Pipe
 from shared.pipes.places import Place
-from shared.pipes.pool import AgentPool, open_pipe
+from shared.pipes.pool import AgentPool
 from shared.pipes.roots import JOBS, roots_of
 from shared.pipes.staged_files import StagedFile
 from shared.pipes.streams import FetchedFile, FetchStream, ReadStream
@@ -53,6 +54,8 @@ __all__ = [
     "Measure",
     "Pipe",
     "PipeLost",
+    "PipeOpener",
+    "PipeSettings",
     "Place",
     "ReadStream",
     "Refused",

@@ -4,30 +4,18 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from shared.contracts.holds import Connection
-from shared.contracts.resources import LocalResourceSpec
-from shared.errors import Invalid, Unavailable
+from shared.errors import Unavailable
 from shared.pipes.connection import AgentConnection
 from shared.pipes.errors import Unreachable
-from shared.pipes.local import open_local_pipe
-from shared.pipes.pipe import Pipe
+from shared.pipes.opening import PipeOpener, open_pipe
 from shared.pipes.roots import roots_of
 
 SHORT_LIFE_SECONDS = 10.0
 """A connection that is lost sooner than this counts as a failure to connect."""
-
-
-async def open_pipe(connection: Connection) -> Pipe:
-    """Open the pipe that the resource's type asks for.
-
-    Raises Unavailable, or Invalid for a type that is not served.
-    """
-    if isinstance(connection.resource.spec, LocalResourceSpec):
-        return await open_local_pipe()
-    raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")
 
 
 class _Entry:
@@ -55,7 +43,7 @@ class AgentPool:
     def __init__(
         self,
         *,
-        opener: Callable[[Connection], Awaitable[Pipe]] = open_pipe,
+        opener: PipeOpener = open_pipe,
         quiet_seconds: float = 300.0,
         first_delay_seconds: float = 0.5,
         longest_delay_seconds: float = 60.0,

@@ -1,10 +1,12 @@
 """The folders that an agent may touch, as they follow from resource and profile."""
 
 from shared.contracts.holds import Connection
+from shared.contracts.profiles import SlurmSshProfileSpec
 from shared.contracts.resources import LocalResourceSpec
 from shared.errors import Invalid
 
 JOBS = "jobs"
+TASKS = "tasks"
 
 
 def roots_of(connection: Connection) -> dict[str, str]:
@@ -12,4 +14,7 @@ def roots_of(connection: Connection) -> dict[str, str]:
     spec = connection.resource.spec
     if isinstance(spec, LocalResourceSpec):
         return {JOBS: spec.jobs_local_dir}
+    profile = connection.profile.spec
+    if isinstance(profile, SlurmSshProfileSpec):
+        return {JOBS: profile.jobs_remote_dir, TASKS: profile.tasks_remote_dir}
     raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")

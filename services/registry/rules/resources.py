@@ -20,7 +20,7 @@ from shared.contracts.resources import (
 )
 from shared.web.body_errors import Rule, Rules
 
-_FOLDERS = ("jobs_local_dir", "tasks_local_dir", "tasks_pip_cache_dir", "jobs_slurm_python_worker")
+_FOLDERS = ("jobs_local_dir", "tasks_local_dir", "tasks_pip_cache_dir", "jobs_slurm_python_worker", "ssh_known_hosts")
 
 
 def _resource(kind: str) -> Rule:

@@ -1,0 +1,39 @@
+"""Opening the pipe that a kind of resource asks for, with a service's settings."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from shared.contracts.holds import Connection
+from shared.contracts.resources import LocalResourceSpec, SlurmSshResourceSpec
+from shared.errors import Invalid
+from shared.pipes.local import open_local_pipe
+from shared.pipes.pipe import Pipe
+from shared.pipes.ssh import open_ssh_pipe
+from shared.settings import SYSTEM_KNOWN_HOSTS
+
+
+class PipeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service's settings say about pipes.
+
+    `ssh_known_hosts`: absolute path of the file with the host keys of clusters, unless a resource names its own.
+    """
+
+    ssh_known_hosts: str = SYSTEM_KNOWN_HOSTS
+
+
+PipeOpener = Callable[[Connection], Awaitable[Pipe]]
+_DEFAULT = PipeSettings()
+
+
+async def open_pipe(connection: Connection, settings: PipeSettings = _DEFAULT) -> Pipe:
+    """Open the pipe that the resource's type asks for.
+
+    Raises Unavailable, or Invalid for a type that is not served.
+    """
+    spec = connection.resource.spec
+    if isinstance(spec, LocalResourceSpec):
+        return await open_local_pipe()
+    if isinstance(spec, SlurmSshResourceSpec):
+        return await open_ssh_pipe(connection, settings.ssh_known_hosts)
+    raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")

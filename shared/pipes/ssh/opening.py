@@ -1,0 +1,111 @@
+"""Opening a pipe: connect, start Python there, and find out who speaks.
+
+With nothing installed on the cluster our command starts a bootstrap, which announces itself and is sent the agent.
+Where `authorized_keys` forces a command, ours is ignored and an installed agent greets at once.
+"""
+
+import asyncio
+
+import paramiko
+
+from shared.contracts.holds import Connection
+from shared.pipes.errors import PipeLost
+from shared.pipes.frames import GREETING, LONGEST_BANNER_BYTES
+from shared.pipes.ssh.command import ANNOUNCEMENT, check_version, remote_command, source_message
+from shared.pipes.ssh.errors import CannotConnect
+from shared.pipes.ssh.line import SshLine
+from shared.pipes.ssh.pipe import SshPipe
+from shared.pipes.ssh.target import SshLimits, SshTarget
+from shared.pipes.ssh.threads import in_thread
+
+_NO_SUCH_COMMAND = (126, 127)
+_FIELD = "jobs_slurm_python_worker of the resource"
+
+
+async def open_ssh_pipe(connection: Connection, known_hosts: str, limits: SshLimits | None = None) -> SshPipe:
+    """Return a pipe at whose end an agent is about to greet. Raises CannotConnect, in words for each cause."""
+    limits = limits or SshLimits()
+    target = SshTarget.of(connection, known_hosts)
+    line = SshLine(target, limits)
+    try:
+        async with asyncio.timeout(limits.open):
+            pipe = await _start(line, limits)
+    except TimeoutError:
+        message = f"{target.shown}: {line.doing} took more than {limits.open:g} seconds"
+        raise CannotConnect(message) from None
+    return pipe
+
+
+async def _start(line: SshLine, limits: SshLimits) -> SshPipe:
+    command = remote_command(line.target.python)
+
+    def connect() -> paramiko.Channel:
+        line.log_in()
+        return line.run(command)
+
+    pipe = None
+    try:
+        channel = await in_thread(connect, f"ssh {line.target.shown}")
+        line.doing = "the login shell"
+        pipe = SshPipe(line, channel, limits)
+        await _find_out_who_speaks(pipe, line.target, limits.first_word)
+    except BaseException:
+        if pipe is not None:
+            await pipe.close()
+        else:
+            await in_thread(line.abandon, "ssh close")
+        raise
+    return pipe
+
+
+async def _find_out_who_speaks(pipe: SshPipe, target: SshTarget, timeout_seconds: float) -> None:
+    rest, skipped = b"", 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while data := await pipe.read():
+                *lines, rest = (rest + data).split(b"\n")
+                for number, line in enumerate(lines):
+                    after = b"\n".join([*lines[number + 1 :], rest])
+                    if line.startswith(GREETING):
+                        pipe.put_back(line + b"\n" + after)
+                        return
+                    if line.startswith(ANNOUNCEMENT):
+                        check_version(line.removeprefix(ANNOUNCEMENT), target.python)
+                        pipe.put_back(after)
+                        await pipe.write(source_message())
+                        return
+                    skipped += len(line) + 1
+                if skipped + len(rest) > LONGEST_BANNER_BYTES:
+                    raise CannotConnect(
+                        f"the login shell of {target.username} on {target.shown} printed "
+                        f"{LONGEST_BANNER_BYTES:,} bytes and started nothing",
+                        "see what its start files print (~/.bashrc and the like)",
+                    )
+    except TimeoutError:
+        message = f"the login shell of {target.username} on {target.shown} started nothing in {timeout_seconds:g} s"
+        raise CannotConnect(
+            _with(message, pipe), "see what its start files wait for (~/.bashrc and the like)"
+        ) from None
+    raise await _ended(pipe, target)
+
+
+async def _ended(pipe: SshPipe, target: SshTarget) -> CannotConnect:
+    """The command ended without a word of ours."""
+    status = await pipe.exit_status()
+    words = pipe.diagnosis()
+    if status in _NO_SUCH_COMMAND or "ommand not found" in words or "o such file" in words:
+        return CannotConnect(
+            f"there is no Python at {target.python} on {target.shown} ({words})", f"correct {_FIELD}"
+        )
+    if "nknown option" in words:
+        message = f"{target.python} on {target.shown} is no Python 3.9 or newer ({words})"
+        return CannotConnect(message, f"correct {_FIELD}")
+    if status is None:
+        raise PipeLost(_with(f"{target.shown} closed the connection before an agent spoke", pipe))
+    message = f"{target.python} on {target.shown} ended with exit code {status} before an agent spoke"
+    return CannotConnect(_with(message, pipe), f"see {_FIELD}, and what is forced in ~/.ssh/authorized_keys")
+
+
+def _with(message: str, pipe: SshPipe) -> str:
+    words = pipe.diagnosis()
+    return f"{message}: {words}" if words else message
