@@ -52,13 +52,13 @@ class Exchange:
         finder = GreetingFinder()
         try:
             async with asyncio.timeout(timeout_seconds):
-                while (rest := finder.feed(data := await self._pipe.read())) is None:
+                while (found := finder.feed(data := await self._pipe.read())) is None:
                     if not data:
                         raise PipeLost(self._with_diagnosis("the pipe ended before an agent spoke"))
         except TimeoutError:
             message = f"no agent has spoken in {timeout_seconds:g} seconds"
             raise PipeLost(self._with_diagnosis(message)) from None
-        self._reader = asyncio.create_task(self._read(rest))
+        self._reader = asyncio.create_task(self._read(found[1]))
 
     async def close(self) -> None:
         """End the agent; pending calls raise."""

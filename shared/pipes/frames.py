@@ -56,20 +56,24 @@ class FrameParser:
 
 
 class GreetingFinder:
-    """Skips what a login shell prints until the agent's first line."""
+    """Skips what a login shell prints until a line that begins with one of `markers` (the agent's first line)."""
 
-    def __init__(self) -> None:
-        self._buffer = b""
+    def __init__(self, *markers: bytes) -> None:
+        self._markers = tuple(b"\n" + marker for marker in markers or (GREETING,))
+        self._buffer = b"\n"
         self._skipped = 0
 
-    def feed(self, data: bytes) -> bytes | None:
-        """Add bytes; return what follows the greeting once it is complete. PipeLost when it does not come."""
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Add bytes; return the line and what follows it once it is complete. PipeLost when it does not come."""
         self._buffer += data
-        while (end := self._buffer.find(b"\n")) >= 0:
-            line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
-            if line.startswith(GREETING):
-                return self._buffer
-            self._skipped += len(line) + 1
+        at = min((at for marker in self._markers if (at := self._buffer.find(marker)) >= 0), default=None)
+        if at is None:
+            # Only so much is kept as may be the beginning of a marker.
+            kept = max(map(len, self._markers))
+            self._skipped += max(0, len(self._buffer) - kept)
+            self._buffer = self._buffer[-kept:]
+        elif (end := self._buffer.find(b"\n", at + 1)) >= 0:
+            return self._buffer[at + 1 : end], self._buffer[end + 1 :]
         if self._skipped + len(self._buffer) > LONGEST_BANNER_BYTES:
             raise PipeLost(f"no agent has spoken in the first {LONGEST_BANNER_BYTES:,} bytes")
         return None

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 _WAITING_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
+_UNLIMITED = 100e6
 
 
 class Line:
@@ -118,58 +118,67 @@ class _Proxy:
                 await silent.wait()
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._carry(reader, far_writer, "towards_server"))
-                group.create_task(self._carry(far_reader, writer, "towards_client"))
+                group.create_task(_Direction(self, "towards_server").carry(reader, far_writer))
+                group.create_task(_Direction(self, "towards_client").carry(far_reader, writer))
         except (asyncio.CancelledError, OSError, ExceptionGroup):
             pass
         for one in filter(None, (writer, far_writer)):
             one.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str) -> None:
-        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        held = asyncio.Semaphore(1)
-        size = 0
+    def count(self, direction: str, data: bytes) -> None:
+        self._counts[direction] += len(data)
+        self._break_when_due()
 
-        async def deliver() -> None:
-            nonlocal size
-            while True:
-                due, data = await waiting.get()
-                if (pause := due - time.monotonic()) > 0:
-                    await asyncio.sleep(pause)
-                if self.mode == "drop":
-                    await asyncio.Event().wait()
-                if not data:
-                    writer.write_eof()
-                    return
+
+class _Direction:
+    """One direction of one connection: what was read waits until it is due."""
+
+    def __init__(self, proxy: _Proxy, name: str) -> None:
+        self._proxy = proxy
+        self._name = name
+        self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        self._size = 0
+        self._room = asyncio.Event()
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._take(reader))
+            group.create_task(self._deliver(writer))
+
+    async def _take(self, reader: asyncio.StreamReader) -> None:
+        free_at = 0.0
+        data = b"-"
+        while data:
+            data = await reader.read(_CHUNK_BYTES)
+            await self._stop_when_silent()
+            self._proxy.count(self._name, data)
+            await self._stop_when_silent()
+            bandwidth, delay = self._proxy.bandwidth, self._proxy.delay_seconds
+            free_at = max(time.monotonic(), free_at) + (len(data) / bandwidth if bandwidth else 0.0)
+            self._size += len(data)
+            self._waiting.put_nowait((free_at + delay, data))
+            # As much as the line holds, and a little more as routers do.
+            while self._size > _WAITING_BYTES + 2 * delay * (bandwidth or _UNLIMITED):
+                self._room.clear()
+                await self._room.wait()
+
+    async def _deliver(self, writer: asyncio.StreamWriter) -> None:
+        data = b"-"
+        while data:
+            due, data = await self._waiting.get()
+            if (pause := due - time.monotonic()) > 0:
+                await asyncio.sleep(pause)
+            await self._stop_when_silent()
+            if data:
                 writer.write(data)
-                size -= len(data)
-                if held.locked():
-                    held.release()
                 await writer.drain()
+            self._size -= len(data)
+            self._room.set()
+        writer.write_eof()
 
-        delivering = asyncio.create_task(deliver())
-        try:
-            free_at = 0.0
-            while True:
-                data = await reader.read(_CHUNK_BYTES)
-                if self.mode == "drop":
-                    await asyncio.Event().wait()
-                self._counts[direction] += len(data)
-                self._break_when_due()
-                now = time.monotonic()
-                free_at = max(now, free_at) + (len(data) / self.bandwidth if self.bandwidth else 0.0)
-                size += len(data)
-                waiting.put_nowait((free_at + self.delay_seconds, data))
-                if not data:
-                    await delivering
-                    return
-                most = _WAITING_BYTES + 2 * self.delay_seconds * (self.bandwidth or 100e6)
-                while size > most:
-                    await held.acquire()
-        finally:
-            delivering.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await delivering
+    async def _stop_when_silent(self) -> None:
+        if self._proxy.mode == "drop":
+            await asyncio.Event().wait()
 
 
 async def _serve(host: str, port: int) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 
 import paramiko
 
@@ -63,11 +64,12 @@ class SshLine:
         options = transport.get_security_options()
         options.ciphers = _first(_FIRST_CIPHERS, tuple(options.ciphers))
         options.key_types = host_key_types or self._known_types(tuple(options.key_types))
+        began = time.monotonic()
         try:
             transport.start_client(timeout=self._limits.banner + self._limits.login)
             key = transport.get_remote_server_key()
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._no_agreement(error) from error
+            raise self._no_agreement(error, time.monotonic() - began) from error
         return HostKey(key.get_name(), key.asbytes())
 
     def log_in(self) -> None:
@@ -134,11 +136,10 @@ class SshLine:
         first = [name for name in supported if name in types or (name.startswith("rsa-") and "ssh-rsa" in types)]
         return _first(tuple(first), supported)
 
-    def _no_agreement(self, error: Exception) -> CannotConnect:
+    def _no_agreement(self, error: Exception, waited_seconds: float) -> CannotConnect:
         shown, text = self.target.shown, str(error)
         if self.transport.remote_version == "":
-            timed_out = "timed out" in text or isinstance(error, TimeoutError)
-            if timed_out:
+            if waited_seconds >= self._limits.banner:
                 message = f"{shown} takes the connection and says nothing for {self._limits.banner:g} seconds"
                 return CannotConnect(message, "see whether an SSH server is there, and whether it is overloaded")
             if "Indecipherable" in text:

@@ -10,7 +10,7 @@ import paramiko
 
 from shared.contracts.holds import Connection
 from shared.pipes.errors import PipeLost
-from shared.pipes.frames import GREETING, LONGEST_BANNER_BYTES
+from shared.pipes.frames import GREETING, LONGEST_BANNER_BYTES, GreetingFinder
 from shared.pipes.ssh.command import ANNOUNCEMENT, check_version, remote_command, source_message
 from shared.pipes.ssh.errors import CannotConnect
 from shared.pipes.ssh.line import SshLine
@@ -59,34 +59,26 @@ async def _start(line: SshLine, limits: SshLimits) -> SshPipe:
 
 
 async def _find_out_who_speaks(pipe: SshPipe, target: SshTarget, timeout_seconds: float) -> None:
-    rest, skipped = b"", 0
+    finder = GreetingFinder(GREETING, ANNOUNCEMENT)
+    shell = f"the login shell of {target.username} on {target.shown}"
     try:
         async with asyncio.timeout(timeout_seconds):
-            while data := await pipe.read():
-                *lines, rest = (rest + data).split(b"\n")
-                for number, line in enumerate(lines):
-                    after = b"\n".join([*lines[number + 1 :], rest])
-                    if line.startswith(GREETING):
-                        pipe.put_back(line + b"\n" + after)
-                        return
-                    if line.startswith(ANNOUNCEMENT):
-                        check_version(line.removeprefix(ANNOUNCEMENT), target.python)
-                        pipe.put_back(after)
-                        await pipe.write(source_message())
-                        return
-                    skipped += len(line) + 1
-                if skipped + len(rest) > LONGEST_BANNER_BYTES:
-                    raise CannotConnect(
-                        f"the login shell of {target.username} on {target.shown} printed "
-                        f"{LONGEST_BANNER_BYTES:,} bytes and started nothing",
-                        "see what its start files print (~/.bashrc and the like)",
-                    )
+            while (found := finder.feed(data := await pipe.read())) is None:
+                if not data:
+                    raise await _ended(pipe, target)
     except TimeoutError:
-        message = f"the login shell of {target.username} on {target.shown} started nothing in {timeout_seconds:g} s"
-        raise CannotConnect(
-            _with(message, pipe), "see what its start files wait for (~/.bashrc and the like)"
-        ) from None
-    raise await _ended(pipe, target)
+        message = _with(f"{shell} started nothing in {timeout_seconds:g} s", pipe)
+        raise CannotConnect(message, "see what its start files wait for (~/.bashrc and the like)") from None
+    except PipeLost as error:
+        message = f"{shell} printed {LONGEST_BANNER_BYTES:,} bytes and started nothing"
+        raise CannotConnect(message, "see what its start files print (~/.bashrc and the like)") from error
+    line, rest = found
+    if line.startswith(GREETING):
+        pipe.put_back(line + b"\n" + rest)
+        return
+    check_version(line.removeprefix(ANNOUNCEMENT), target.python)
+    pipe.put_back(rest)
+    await pipe.write(source_message())
 
 
 async def _ended(pipe: SshPipe, target: SshTarget) -> CannotConnect:
@@ -101,7 +93,7 @@ async def _ended(pipe: SshPipe, target: SshTarget) -> CannotConnect:
         message = f"{target.python} on {target.shown} is no Python 3.9 or newer ({words})"
         return CannotConnect(message, f"correct {_FIELD}")
     if status is None:
-        raise PipeLost(_with(f"{target.shown} closed the connection before an agent spoke", pipe))
+        return CannotConnect(_with(f"{target.shown} closed the connection before an agent spoke", pipe))
     message = f"{target.python} on {target.shown} ended with exit code {status} before an agent spoke"
     return CannotConnect(_with(message, pipe), f"see {_FIELD}, and what is forced in ~/.ssh/authorized_keys")
 
