@@ -1,12 +1,11 @@
 """A cluster's login host as a service sees it: a real sshd, a line in between, keys, and connections to open."""
 
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from msgspec import UNSET
 
 from shared.contracts.holds import Connection
 from shared.contracts.profiles import Profile, SlurmSshProfileSpec
@@ -33,9 +32,9 @@ SHORT = SshLimits(connect=5, banner=2, login=10, channel=5, first_word=20, open=
 class SshWorkshop:
     """`server` is reached through `line`; `known_hosts` knows it; `key` is the profile's."""
 
-    def __init__(self, users: ClusterUsers) -> None:
+    def __init__(self, users: ClusterUsers, *, host_keys: Sequence[str] = ("ed25519",)) -> None:
         self.users = users
-        self.server = SshServer()
+        self.server = SshServer(host_keys=host_keys)
         self.folder = self.server.folder
         self.known_hosts = self.folder / "known_hosts"
         self.key = self.folder / "key"
@@ -137,11 +136,6 @@ class SshWorkshop:
                     shutil.rmtree(entry, ignore_errors=True)
                 else:
                     entry.unlink(missing_ok=True)
-
-
-def port_is(value: int | None) -> Any:
-    """The optional field `port`."""
-    return UNSET if value is None else value
 
 
 def files_below(folder: Path) -> list[str]:
