@@ -6,6 +6,7 @@ import os
 import stat
 import tarfile
 
+from shared.agent.archives import file_head
 from shared.agent.errors import RequestError, invalid
 from shared.agent.exchange import Exchange
 from shared.agent.frames import CHUNK_BYTES
@@ -46,6 +47,7 @@ class _Fetch:
     def __init__(self, exchange: Exchange, excluded: set[tuple[str, ...]]) -> None:
         self._exchange = exchange
         self._excluded = excluded
+        self._waiting = bytearray()
         self.left_out: list[dict[str, str]] = []
         self.left_out_count = 0
 
@@ -80,18 +82,29 @@ class _Fetch:
 
     def _file(self, descriptor: int, path: tuple[str, ...]) -> None:
         found = os.fstat(descriptor)
-        head = tarfile.TarInfo("/".join(path))
-        head.size, head.mode, head.mtime = found.st_size, stat.S_IMODE(found.st_mode), int(found.st_mtime)
-        self._exchange.send(head.tobuf(tarfile.GNU_FORMAT, errors="surrogateescape"))
+        size = found.st_size
+        self._send(file_head("/".join(path), size, stat.S_IMODE(found.st_mode), int(found.st_mtime)))
         at = 0
-        while at < head.size:
-            data = os.pread(descriptor, min(CHUNK_BYTES, head.size - at), at)
+        while at < size:
+            data = os.pread(descriptor, min(CHUNK_BYTES, size - at), at)
             if not data:
                 self._leave_out(path, "it became shorter while it was read; its end is filled with zeros")
-                data = bytes(min(CHUNK_BYTES, head.size - at))
-            self._exchange.send(data)
+                data = bytes(min(CHUNK_BYTES, size - at))
+            self._send(data)
             at += len(data)
-        self._exchange.send(bytes(-head.size % tarfile.BLOCKSIZE))
+        self._send(bytes(-size % tarfile.BLOCKSIZE))
+
+    def _send(self, data: bytes) -> None:
+        """Many small files go in one frame."""
+        self._waiting += data
+        if len(self._waiting) >= CHUNK_BYTES:
+            self._exchange.send(bytes(self._waiting))
+            self._waiting.clear()
+
+    def finish(self) -> None:
+        """The end of the archive, and of the stream."""
+        self._exchange.send(bytes(self._waiting) + bytes(2 * tarfile.BLOCKSIZE))
+        self._exchange.finish({"left_out": self.left_out, "left_out_count": self.left_out_count})
 
     def _leave_out(self, path: tuple[str, ...], why: str) -> None:
         self.left_out_count += 1
@@ -111,7 +124,6 @@ def fetch(place: Place, exclude: list[str], exchange: Exchange) -> None:
         exchange.answer({})
         walk = _Fetch(exchange, excluded)
         walk.folder(descriptor, ())
-        exchange.send(bytes(2 * tarfile.BLOCKSIZE))
-        exchange.finish({"left_out": walk.left_out, "left_out_count": walk.left_out_count})
+        walk.finish()
     finally:
         os.close(descriptor)

@@ -1,6 +1,7 @@
 """A request in flight, on the service's side: its answer, its streams and their credit."""
 
 import asyncio
+import time
 from collections import deque
 
 import msgspec
@@ -14,13 +15,14 @@ _ERROR = msgspec.json.Decoder(AgentError)
 
 
 class Call:
-    """`streams`: the answer is only the head, data and an end follow.
+    """`streams`: the answer is only the head, data and an end follow; `first_grant` goes out with the request.
 
     Changed by the reader, waited on by one caller.
     """
 
-    def __init__(self, request: int, *, streams: bool) -> None:
+    def __init__(self, request: int, *, streams: bool, first_grant: int = 0) -> None:
         self.request = request
+        self.asked_at = time.monotonic()
         self.streams = streams
         self.head: bytes | None = None
         self.trailer: bytes | None = None
@@ -28,7 +30,8 @@ class Call:
         self.given_up = False
         self.credit = FIRST_CREDIT_BYTES
         self._chunks: deque[bytes] = deque()
-        self._allowed = FIRST_CREDIT_BYTES
+        self.first_grant = first_grant
+        self._allowed = FIRST_CREDIT_BYTES + first_grant
         self._error: StokerError | None = None
         self._changed = asyncio.Event()
 

@@ -30,8 +30,10 @@ from shared.pipes.frames import (
     encode,
 )
 from shared.pipes.pipe import Pipe
+from shared.pipes.windows import StreamWindow
 
-GRANT_AFTER_BYTES = FIRST_CREDIT_BYTES // 4
+# Until one was seen. The first is that of the hello.
+_LONGEST_ROUND_TRIP_SECONDS = 1.0
 
 
 class Exchange:
@@ -44,6 +46,8 @@ class Exchange:
         self._writing = asyncio.Lock()
         self._heard_at = time.monotonic()
         self._reader: asyncio.Task[None] | None = None
+        self._window_bytes = FIRST_CREDIT_BYTES
+        self._round_trip_seconds = _LONGEST_ROUND_TRIP_SECONDS
         self.lost: str | None = None
         self.idle_since: float | None = time.monotonic()
 
@@ -78,11 +82,13 @@ class Exchange:
         if len(payload) > LARGEST_JSON_BYTES:
             raise PipeLost(f"a request of {len(payload):,} bytes is too large")
         self._last += 1
-        call = self._calls[self._last] = Call(self._last, streams=streams)
+        first_grant = self._window_bytes - FIRST_CREDIT_BYTES if streams else 0
+        call = self._calls[self._last] = Call(self._last, streams=streams, first_grant=first_grant)
         self.idle_since = None
         began = time.monotonic()
         try:
-            await self._send(encode(REQUEST, call.request, payload))
+            grant = encode(GRANT, call.request, CREDIT.pack(first_grant)) if first_grant else b""
+            await self._send(encode(REQUEST, call.request, payload) + grant)
             yield call
         except Unavailable:
             # A request that got no answer while the pipe was silent altogether: the pipe is what is broken.
@@ -111,14 +117,14 @@ class Exchange:
 
     async def chunks(self, call: Call, timeout_seconds: float) -> AsyncIterator[bytes]:
         """Yield the stream; what was taken is granted again."""
-        taken = 0
+        window = StreamWindow(FIRST_CREDIT_BYTES + call.first_grant, self._round_trip_seconds)
         while chunk := await call.chunk(timeout_seconds):
             yield chunk
-            taken += len(chunk)
-            if taken >= GRANT_AFTER_BYTES and not call.over:
-                call.grant(taken)
-                await self._send(encode(GRANT, call.request, CREDIT.pack(taken)))
-                taken = 0
+            if (count := window.take(len(chunk), time.monotonic())) and not call.over:
+                call.grant(count)
+                await self._send(encode(GRANT, call.request, CREDIT.pack(count)))
+        # What one stream has learned of the line, the next one begins with.
+        self._window_bytes = window.size
 
     async def _leave(self, call: Call) -> None:
         if call.over:
@@ -169,6 +175,7 @@ class Exchange:
             raise PipeLost(f"the agent went on about request {request} after its end")
         if kind == ANSWER:
             call.on_answer(payload)
+            self._round_trip_seconds = min(self._round_trip_seconds, time.monotonic() - call.asked_at)
         elif kind == ERROR:
             call.on_error(payload)
         elif kind == DATA:
