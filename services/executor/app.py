@@ -17,12 +17,14 @@ from services.executor.collector import Collector
 from services.executor.connections import Connections
 from services.executor.controllers.downloads import DownloadsController
 from services.executor.controllers.events import EventsController
+from services.executor.controllers.host_keys import HostKeysController
 from services.executor.controllers.jobs import JobsController
 from services.executor.controllers.operations import check, read_usage, read_watch_list
 from services.executor.controllers.units import UnitsController
 from services.executor.dispatcher import Dispatcher
 from services.executor.engine import Engine
 from services.executor.holds import Holds
+from services.executor.host_keys import HostKeys
 from services.executor.inspection import Inspection
 from services.executor.job_agents import JobAgents
 from services.executor.job_log import JobLogs
@@ -112,9 +114,11 @@ def build(settings: ExecutorSettings) -> Litestar:
             bus=bus,
             resource_types=settings.resource_types,
             cpu_count=cpu_count,
+            opener=opener,
             trial=Trial(admission, catalogue, cancellation, removal),
         ),
         usage=DiskUsage(database, job_agents),
+        host_keys=HostKeys(registry, settings.ssh_known_hosts, settings.resource_types),
     )
 
     @asynccontextmanager
@@ -138,6 +142,7 @@ def build(settings: ExecutorSettings) -> Litestar:
             UnitsController,
             DownloadsController,
             EventsController,
+            HostKeysController,
             read_watch_list,
             check,
             read_usage,

@@ -19,10 +19,11 @@ from shared.contracts.holds import Connection
 from shared.contracts.keys import Caller
 from shared.contracts.resources import LocalResourceSpec, ResourceType
 from shared.errors import NotFound, StokerError
-from shared.pipes import JOBS, AgentConnection, Place, StagedFile, open_pipe, roots_of
+from shared.pipes import JOBS, AgentConnection, CannotConnect, PipeOpener, Place, StagedFile, roots_of
 
 _SKEW_SECONDS = 30.0
 _LITTLE_SPACE_BYTES = 1024**3
+_SEE_LOG = "see the log of the executor for what the agent said"
 _PROBE = b"written by a check"
 
 
@@ -36,12 +37,14 @@ class Inspection:
         bus: Bus,
         resource_types: frozenset[ResourceType],
         cpu_count: int,
+        opener: PipeOpener,
         trial: Trial,
     ) -> None:
         self._connections = connections
         self._bus = bus
         self._resource_types = resource_types
         self._cpu_count = cpu_count
+        self._opener = opener
         self._trial = trial
 
     async def check(self, caller: Caller, request: CheckRequest) -> CheckReport:
@@ -55,7 +58,7 @@ class Inspection:
         findings = [_ok("registry", "it answers and knows the profile"), *self._configuration(connection)]
         findings.append(await self._bus_finding())
         if connection.resource.type in self._resource_types:
-            findings += await _agent_findings(connection)
+            findings += await self._agent_findings(connection)
             if isinstance(connection.resource.spec, LocalResourceSpec):
                 findings += await asyncio.to_thread(_local_findings, connection.resource.spec)
         if request.test_job and not any(finding.level == "error" for finding in findings):
@@ -102,35 +105,35 @@ class Inspection:
                 )
         return found
 
+    async def _agent_findings(self, connection: Connection) -> list[Finding]:
+        """What a new agent on the resource says, and whether it can keep files."""
+        try:
+            started = time.time()
+            async with self._agent(connection) as agent:
+                hello = agent.hello
+                skew = max(0.0, started - hello.clock, hello.clock - time.time())
+                words = f"version {hello.version} on {hello.host} as {hello.user}, Python {hello.python}"
+                return [_ok("agent", words), _clock(skew), await _folder(agent, hello.roots.get(JOBS, ""))]
+        except CannotConnect as error:
+            return [_finding("agent", "error", error.problem, error.mend or _SEE_LOG)]
+        except StokerError as error:
+            return [_finding("agent", "error", error.message, _SEE_LOG)]
+
+    @asynccontextmanager
+    async def _agent(self, connection: Connection) -> AsyncIterator[AgentConnection]:
+        """One of its own, so that reaching the resource from nothing is what is tried."""
+        agent = await AgentConnection.open(await self._opener(connection), roots_of(connection))
+        try:
+            yield agent
+        finally:
+            await agent.close()
+
     async def _bus_finding(self) -> Finding:
         try:
             await self._bus.ping()
         except StokerError as error:
             return _finding("bus", "error", error.message, "start the Redis server that STOKER_REDIS_URL names")
         return _ok("bus", "it answers")
-
-
-async def _agent_findings(connection: Connection) -> list[Finding]:
-    """What a new agent on the resource says, and whether it can keep files."""
-    try:
-        started = time.time()
-        async with _agent(connection) as agent:
-            hello = agent.hello
-            skew = max(0.0, started - hello.clock, hello.clock - time.time())
-            words = f"version {hello.version} on {hello.host} as {hello.user}, Python {hello.python}"
-            return [_ok("agent", words), _clock(skew), await _folder(agent, hello.roots.get(JOBS, ""))]
-    except StokerError as error:
-        return [_finding("agent", "error", error.message, "see the log of the executor for what the agent said")]
-
-
-@asynccontextmanager
-async def _agent(connection: Connection) -> AsyncIterator[AgentConnection]:
-    """One of its own, so that reaching the resource from nothing is what is tried."""
-    agent = await AgentConnection.open(await open_pipe(connection), roots_of(connection))
-    try:
-        yield agent
-    finally:
-        await agent.close()
 
 
 def _clock(skew_seconds: float) -> Finding:

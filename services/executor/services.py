@@ -6,6 +6,7 @@ from services.executor.admission import Admission
 from services.executor.archive import Archive
 from services.executor.cancellation import Cancellation
 from services.executor.catalogue import Catalogue
+from services.executor.host_keys import HostKeys
 from services.executor.inspection import Inspection
 from services.executor.job_log import JobLogs
 from services.executor.removal import Removal
@@ -29,3 +30,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     stream: EventStream
     inspection: Inspection
     usage: DiskUsage
+    host_keys: HostKeys

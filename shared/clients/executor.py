@@ -15,6 +15,7 @@ from shared.contracts.checks import CheckReport, CheckRequest
 from shared.contracts.events import JobEvent
 from shared.contracts.jobs import FINAL_UNIT_STATES, Batch, Job, JobSubmit, Plan, Unit, UnitResult
 from shared.contracts.pages import Page
+from shared.contracts.ssh import SshHostKeys, SshTrust
 from shared.contracts.usage import Usage
 from shared.contracts.watches import WatchList
 from shared.errors import Unavailable
@@ -183,6 +184,16 @@ class ExecutorClient(ServiceClient):
         """Is this profile usable? `test_job` also runs a real unit."""
         body = CheckRequest(profile_id=profile_id, test_job=test_job)
         return await self._ask("POST", "/v1/checks", CheckReport, body=body, timeout_seconds=_CHECK_TIMEOUT_SECONDS)
+
+    async def scan_host_keys(self, resource_id: str) -> SshHostKeys:
+        """The keys that the host of an SSH resource shows now (administrators). Unavailable: it is not reached."""
+        path = f"/v1/ssh-host-keys/{quote(resource_id, safe='')}/scan"
+        return await self._ask("POST", path, SshHostKeys, timeout_seconds=_CHECK_TIMEOUT_SECONDS)
+
+    async def trust_host_keys(self, resource_id: str, trust: SshTrust) -> SshHostKeys:
+        """Trust keys by their fingerprints. Conflict: the host shows others now, or others are known of it."""
+        path = f"/v1/ssh-host-keys/{quote(resource_id, safe='')}/trust"
+        return await self._ask("POST", path, SshHostKeys, body=trust, timeout_seconds=_CHECK_TIMEOUT_SECONDS)
 
     async def usage(self) -> Usage:
         """Disk use per resource."""

@@ -21,7 +21,7 @@ from shared.pipes.answers import (
     SubmissionSeen,
 )
 from shared.pipes.connection import AgentConnection
-from shared.pipes.errors import PipeLost, Refused
+from shared.pipes.errors import CannotConnect, PipeLost, Refused
 from shared.pipes.lines import complete_lines
 from shared.pipes.opening import PipeOpener, PipeSettings, open_pipe
 from shared.pipes.pipe import Pipe
@@ -36,6 +36,7 @@ __all__ = [
     "AgentConnection",
     "AgentPool",
     "Cancellation",
+    "CannotConnect",
     "Claim",
     "ClusterSaid",
     "CommandSaid",

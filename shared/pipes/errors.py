@@ -4,6 +4,7 @@ Invalid
 └── Refused       the resource said no: disk full, permission denied, a link where a folder should be …
 Unavailable
 ├── PipeLost      the pipe ended, or what came through it was not the protocol
+├── CannotConnect a pipe cannot be opened; says what mends it
 └── Unreachable   no pipe can be opened now; says since when
 """
 
@@ -28,3 +29,12 @@ class Unreachable(Unavailable):
     def __init__(self, message: str, *, since: float, retry_after_seconds: float) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds)
         self.since = since
+
+
+class CannotConnect(Unavailable):
+    """A pipe cannot be opened. It may be mended without touching a job, so jobs wait meanwhile; `mend` says how."""
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        super().__init__(f"{problem}; {mend}" if mend else problem)
+        self.problem = problem
+        self.mend = mend

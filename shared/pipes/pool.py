@@ -75,6 +75,9 @@ class AgentPool:
         entry = self._entries.setdefault(key, _Entry())
         if entry.connection is not None and entry.connection.lost is None:
             return entry.connection
+        if entry.failures and entry.opening.locked():
+            # Somebody tries again: whoever waited for that too would be held up as long as a hanging host likes.
+            raise self._unreachable(entry, connection)
         async with entry.opening:
             if entry.connection is not None and entry.connection.lost is None:
                 return entry.connection
@@ -136,7 +139,7 @@ class AgentPool:
         return Unreachable(
             f"{connection.resource.name} is unreachable since {shown}: {entry.error}",
             since=since,
-            retry_after_seconds=max(0.1, entry.retry_at - time.monotonic()),
+            retry_after_seconds=max(0.5, entry.retry_at - time.monotonic()),
         )
 
     async def _close_quiet_ones(self) -> None:

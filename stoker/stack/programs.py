@@ -51,6 +51,7 @@ def service_environment(service: ServiceName, folder: StateFolder, settings: Sta
         "STOKER_REGISTRY_URL": settings.url("registry"),
         "STOKER_EXECUTOR_URL": settings.url("executor"),
         "STOKER_SERVICE_KEY_FILE": str(folder.service_key),
+        "STOKER_SSH_KNOWN_HOSTS": os.environ.get("STOKER_SSH_KNOWN_HOSTS") or str(folder.known_hosts),
     }
     if service in databases:
         own["STOKER_DATABASE_URL"] = databases[service]

@@ -46,6 +46,7 @@ class StateFolder:
         self.tasks = path / "tasks"
         self.admin_key = path / "admin.key"
         self.service_key = path / "service.key"
+        self.known_hosts = path / "known_hosts"
         self._record = path / "stack.json"
 
     def prepare(self) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.pipes.errors import CannotConnect
 from shared.pipes.ssh import HostKey, SshTarget, add_to_known_hosts
-from shared.pipes.ssh.errors import CannotConnect, HostKeyRefused
+from shared.pipes.ssh.errors import HostKeyRefused
 from shared.pipes.ssh.known_hosts import known_keys, verify
 
 KEY = HostKey("ssh-ed25519", b"\0\0\0\x0bssh-ed25519 one")

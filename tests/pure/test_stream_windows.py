@@ -8,7 +8,8 @@ from shared.pipes.windows import LARGEST_BYTES, StreamWindow
 
 def carry(window: StreamWindow, *, bandwidth: float, round_trip_seconds: float, megabytes: int) -> float:
     """Seconds that a stream takes on such a line; who consumes is always faster."""
-    now, allowed, on_its_way, free_at, left = 0.0, window.size, [], 0.0, megabytes * 1_000_000
+    now, allowed, free_at, left = 0.0, window.size, 0.0, megabytes * 1_000_000
+    on_its_way: list[float] = []
     grants: list[tuple[float, int]] = []
     while left > 0 or on_its_way:
         while left > 0 and allowed >= CHUNK_BYTES:

@@ -69,8 +69,11 @@ async def served(app: Litestar) -> AsyncIterator[str]:
 class World:
     """A registry with a local resource, and an executor on it. Addresses stay the same while services come and go."""
 
-    def __init__(self, folder: Path, executor_database_url: str, redis_url: str) -> None:
+    def __init__(
+        self, folder: Path, executor_database_url: str, redis_url: str, *, resource_types: str = "local"
+    ) -> None:
         self.folder = folder
+        self.resource_types = resource_types
         self.jobs_dir = folder / "jobs"
         self.redis_url = redis_url
         self.executor_database_url = executor_database_url
@@ -85,7 +88,7 @@ class World:
     def _registry_settings(self) -> RegistrySettings:
         return load_settings(
             RegistrySettings,
-            {"STOKER_DATABASE_URL": self.registry_database_url, "STOKER_RESOURCE_TYPES": "local"},
+            {"STOKER_DATABASE_URL": self.registry_database_url, "STOKER_RESOURCE_TYPES": self.resource_types},
         )
 
     @asynccontextmanager
@@ -110,7 +113,7 @@ class World:
             "STOKER_REDIS_URL": self.redis_url,
             "STOKER_REGISTRY_URL": self.registry_url,
             "STOKER_SERVICE_KEY": self.service_key,
-            "STOKER_RESOURCE_TYPES": "local",
+            "STOKER_RESOURCE_TYPES": self.resource_types,
         }
         made = load_settings(ExecutorSettings, variables | settings)
         async with served(build(made)) as self.executor_url, self.client(self.admin_key) as client:
@@ -124,7 +127,7 @@ class World:
             "STOKER_REGISTRY_URL": self.registry_url,
             "STOKER_EXECUTOR_URL": self.executor_url,
             "STOKER_SERVICE_KEY": self.service_key,
-            "STOKER_RESOURCE_TYPES": "local",
+            "STOKER_RESOURCE_TYPES": self.resource_types,
         }
         async with served(create_app(load_settings(PollerSettings, variables))):
             yield

@@ -3,7 +3,7 @@
 import re
 
 from shared.bundle import agent_source
-from shared.pipes.ssh.errors import CannotConnect
+from shared.pipes.errors import CannotConnect
 
 ANNOUNCEMENT = b"STOKER-BOOTSTRAP "
 OLDEST_PYTHON = (3, 9)

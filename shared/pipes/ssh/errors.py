@@ -1,15 +1,6 @@
-"""Why a connection cannot be made. All of it may be mended without touching a job, so jobs wait meanwhile."""
+"""Why a connection through SSH cannot be made, where it matters which of the reasons it is."""
 
-from shared.errors import Unavailable
-
-
-class CannotConnect(Unavailable):
-    """No connection to the cluster; `mend` says what an administrator does about it."""
-
-    def __init__(self, problem: str, mend: str = "") -> None:
-        super().__init__(f"{problem}; {mend}" if mend else problem)
-        self.problem = problem
-        self.mend = mend
+from shared.pipes.errors import CannotConnect
 
 
 class NothingInCommon(CannotConnect):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import paramiko
 
-from shared.pipes.ssh.errors import CannotConnect
+from shared.pipes.errors import CannotConnect
 
 _LARGEST_BYTES = 64 * 1024
 _NEW_KEY = "make one with: ssh-keygen -t ed25519 -N ''"

@@ -14,10 +14,12 @@ import hmac
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from shared.pipes.ssh.errors import CannotConnect, HostKeyRefused
+from shared.pipes.errors import CannotConnect
+from shared.pipes.ssh.errors import HostKeyRefused
 from shared.pipes.ssh.host_keys import HostKey, host_pattern
 from shared.pipes.ssh.target import SshTarget
 
@@ -43,6 +45,17 @@ def known_keys(path: str, host: str, port: int) -> list[KnownKey]:
         message = f"the known hosts in {path} cannot be read: {error.strerror}"
         raise CannotConnect(message, "let the service's user read it") from error
     return list(_keys(text, host_pattern(host.lower(), port)))
+
+
+def trust_state(target: SshTarget, seen: HostKey) -> Literal["trusted", "unknown", "changed", "revoked"]:
+    """What the file says of a key of this host. `changed`: it has another one of the same type."""
+    same_type = [one for one in known_keys(target.known_hosts, target.host, target.port) if one.key.type == seen.type]
+    if any(one.revoked and one.key == seen for one in same_type):
+        return "revoked"
+    valid = [one for one in same_type if not one.revoked]
+    if not valid:
+        return "unknown"
+    return "trusted" if any(one.key == seen for one in valid) else "changed"
 
 
 def verify(target: SshTarget, seen: HostKey) -> None:

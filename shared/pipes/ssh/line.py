@@ -12,7 +12,8 @@ import time
 
 import paramiko
 
-from shared.pipes.ssh.errors import CannotConnect, NothingInCommon
+from shared.pipes.errors import CannotConnect
+from shared.pipes.ssh.errors import NothingInCommon
 from shared.pipes.ssh.host_keys import HostKey
 from shared.pipes.ssh.keys import load_key
 from shared.pipes.ssh.known_hosts import known_keys, verify

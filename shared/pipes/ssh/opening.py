@@ -9,10 +9,9 @@ import asyncio
 import paramiko
 
 from shared.contracts.holds import Connection
-from shared.pipes.errors import PipeLost
+from shared.pipes.errors import CannotConnect, PipeLost
 from shared.pipes.frames import GREETING, LONGEST_BANNER_BYTES, GreetingFinder
 from shared.pipes.ssh.command import ANNOUNCEMENT, check_version, remote_command, source_message
-from shared.pipes.ssh.errors import CannotConnect
 from shared.pipes.ssh.line import SshLine
 from shared.pipes.ssh.pipe import SshPipe
 from shared.pipes.ssh.target import SshLimits, SshTarget

@@ -1,6 +1,7 @@
 """Which keys a host shows, before anybody trusts them."""
 
-from shared.pipes.ssh.errors import CannotConnect, NothingInCommon
+from shared.pipes.errors import CannotConnect
+from shared.pipes.ssh.errors import NothingInCommon
 from shared.pipes.ssh.host_keys import HostKey
 from shared.pipes.ssh.line import SshLine
 from shared.pipes.ssh.target import SshLimits, SshTarget

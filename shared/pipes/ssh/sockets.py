@@ -2,7 +2,7 @@
 
 import socket
 
-from shared.pipes.ssh.errors import CannotConnect
+from shared.pipes.errors import CannotConnect
 from shared.pipes.ssh.target import SshTarget
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}

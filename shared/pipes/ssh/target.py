@@ -57,6 +57,13 @@ class SshTarget(msgspec.Struct, frozen=True, kw_only=True):
             python=resource.jobs_slurm_python_worker,
         )
 
+    @classmethod
+    def of_host(cls, spec: SlurmSshResourceSpec, known_hosts: str) -> "SshTarget":
+        """The host alone, for looking at its keys: nobody logs in."""
+        host, port = address_of(spec)
+        known = known_hosts_of(spec, known_hosts)
+        return cls(resource=spec.name, host=host, port=port, username="", key_path="", known_hosts=known, python="")
+
     @property
     def shown(self) -> str:
         """As people write it: `login.example.org`, `login.example.org:2222`, `[::1]:2222`."""

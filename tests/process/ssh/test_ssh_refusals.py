@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from shared.pipes import JOBS, Place
+from shared.pipes.errors import CannotConnect
 from shared.pipes.ssh import SshLimits
-from shared.pipes.ssh.errors import CannotConnect
 from shared.pipes.ssh.keys import load_key
 from tests.servers.process import free_port
 from tests.servers.slurm.users import ClusterUsers
