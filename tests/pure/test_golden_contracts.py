@@ -12,6 +12,7 @@ from shared.contracts.keys import AccessKey, Caller, NewAccessKey
 from shared.contracts.problems import FieldError, Problem
 from shared.contracts.profiles import Profile, ProfileSpec
 from shared.contracts.resources import Resource, ResourceSpec
+from shared.contracts.ssh import SshHostKey, SshHostKeys
 from tests.workshop.registry import KINDS, seed
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -56,6 +57,20 @@ THINGS: dict[str, msgspec.Struct] = {
     "access_key": ACCESS_KEY,
     "new_access_key": NewAccessKey(access_key=ACCESS_KEY, key=f"stk_{ID}_{'A' * 43}"),
     "caller": Caller(key_id=ID, role="user", owner="group", profile_ids=frozenset({ID})),
+    "ssh_host_keys": SshHostKeys(
+        resource_id=ID,
+        host="login.example.org",
+        port=2222,
+        known_hosts="/etc/ssh/ssh_known_hosts",
+        keys=[
+            SshHostKey(
+                type="ssh-ed25519",
+                fingerprint=f"SHA256:{'A' * 43}",
+                state="unknown",
+                line="[login.example.org]:2222 ssh-ed25519 AAAA",
+            )
+        ],
+    ),
     "problem": Problem(
         type="urn:stoker:problem:invalid-request",
         title="The request is not valid",

@@ -20,6 +20,7 @@ from shared.contracts.resources import (
 from shared.pipes import AgentConnection, AgentPool, roots_of
 from shared.pipes.ssh import SshLimits, open_ssh_pipe
 from tests.servers.line import Line
+from tests.servers.process import program
 from tests.servers.slurm.users import ClusterUsers, UnixUser
 from tests.servers.sshd import SshServer, make_key
 
@@ -59,10 +60,8 @@ class SshWorkshop:
 
     def user(self, name: str, shell: str = "/bin/bash") -> UnixUser:
         """One more user who may log in, made once per test run."""
-        try:
-            user = self.users.create(name, shell=shell)
-        except Exception as error:
-            raise AssertionError(f"no user {name}: {error}") from error
+        program(Path(shell).name, Path(shell).name)
+        user = self.users.create(name, shell=shell)
         self._users.append(user)
         self.server.admit(user, self.public_key)
         return user
