@@ -62,7 +62,7 @@ def claim_record(claim: claims.Claim | None) -> dict[str, object] | None:
 def read_claim(folder: int, place: Place) -> claims.Claim | None:
     """Return the claim; `refused` when it is damaged."""
     try:
-        return claims.read(folder)
+        return claims.current(folder)
     except claims.ClaimUnreadable as error:
         raise RequestError("refused", f"{place.shown}: {error}") from error
 

@@ -54,13 +54,17 @@ class LaunchSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The runner's own end record. `reason` says why it was interrupted, when it knows."""
+    """The runner's own end record. `reason` says why it was interrupted, when it knows.
+
+    `restart` is the start of the launch that wrote it.
+    """
 
     how: Literal["complete", "interrupted"]
     at: float
     native_id: str
     results: int
     reason: str = ""
+    restart: int = 0
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

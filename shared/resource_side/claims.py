@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 
 from shared.resource_side.durable import read_small, write_new
@@ -17,6 +18,7 @@ from shared.resource_side.layout import CLAIM
 
 RUNNER = "runner"
 REVOKED = "revoked"
+_RESTART = re.compile(re.escape(CLAIM) + r"\.r(\d{1,9})", re.ASCII)
 
 
 class ClaimUnreadable(Exception):  # noqa: N818 - says what it is
@@ -59,40 +61,75 @@ class Claim:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def read(folder: int) -> Claim | None:
+def read(folder: int, name: str = CLAIM) -> Claim | None:
     """Return the claim of the batch folder, None while nobody has it."""
-    data = read_small(folder, CLAIM)
+    data = read_small(folder, name)
     if data is None:
         return None
     try:
         record = json.loads(data)
         claim = Claim(**{name: record[name] for name in Claim.__slots__})
     except (ValueError, KeyError, TypeError) as error:
-        raise ClaimUnreadable(f"the file {CLAIM} is damaged: {error}") from error
+        raise ClaimUnreadable(f"the file {name} is damaged: {error}") from error
     if claim.kind not in (RUNNER, REVOKED):
-        raise ClaimUnreadable(f"the file {CLAIM} is of the unknown kind {claim.kind!r}")
+        raise ClaimUnreadable(f"the file {name} is of the unknown kind {claim.kind!r}")
     return claim
 
 
-def take(folder: int, wanted: Claim) -> Claim:
+def latest_restart(folder: int) -> int:
+    """Return the highest restart that has a claim of its own; 0 without any."""
+    found = [_RESTART.fullmatch(name) for name in os.listdir(folder)]
+    return max((int(one[1]) for one in found if one), default=0)
+
+
+def current(folder: int) -> Claim | None:
+    """Return the claim that counts now: the latest start of the launch that holds the batch."""
+    holder = read(folder)
+    if holder is None or holder.kind != RUNNER:
+        return holder
+    latest = latest_restart(folder)
+    return holder if latest <= holder.restart else read(folder, restart_name(latest)) or holder
+
+
+def restart_name(restart: int) -> str:
+    """Return the name of the claim of a later start."""
+    return f"{CLAIM}.r{restart}"
+
+
+def take_again(folder: int, wanted: Claim) -> Claim:
+    """`take`, by a launch that SLURM may have started before; return the claim that counts from now on.
+
+    A later start of the launch that holds the batch goes before an earlier one.
+    """
+    holder = take(folder, wanted)
+    if holder.nonce == wanted.nonce or holder.kind != RUNNER:
+        return holder
+    if holder.native_id != wanted.native_id or holder.restart >= wanted.restart:
+        return holder
+    if latest_restart(folder) <= wanted.restart:
+        take(folder, wanted, restart_name(wanted.restart))
+    return current(folder) or holder
+
+
+def take(folder: int, wanted: Claim, name: str = CLAIM) -> Claim:
     """Try to hold the batch; return the claim that holds it from now on: ours if its nonce is that of `wanted`.
 
     OSError when nobody holds it and it could not be taken (disk full, folder gone …).
     """
-    holder = read(folder)
+    holder = read(folder, name)
     if holder is not None:
         return holder
-    temporary = f".{CLAIM}-{wanted.nonce}"
+    temporary = f".{name}-{wanted.nonce}"
     write_new(folder, temporary, json.dumps(wanted.record()).encode())
     failure = None
     try:
-        os.link(temporary, CLAIM, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
         failure = error
     with contextlib.suppress(OSError):
         os.unlink(temporary, dir_fd=folder)
-    holder = read(folder)
+    holder = read(folder, name)
     if holder is None:
-        raise failure or FileNotFoundError(f"the file {CLAIM} vanished")
+        raise failure or FileNotFoundError(f"the file {name} vanished")
     os.fsync(folder)
     return holder

@@ -28,17 +28,28 @@ class Attempt:
 
 
 class Batch:
-    """batch.json, checked. `work` is absolute."""
+    """batch.json, checked. `work` is absolute.
+
+    `exports` are paths relative to the user's cache folder, by the variables that units find them in. What a unit
+    needs is 0 where nobody said (`cpus_per_unit`, `gpus_per_unit`, `step_memory_mb`). `max_restarts`: how often SLURM
+    may start the batch again. `step`: each unit is a step of the SLURM job.
+    """
 
     __slots__ = (
         "batch_id",
         "command",
+        "cpus_per_unit",
         "environment",
+        "exports",
         "folder",
+        "gpus_per_unit",
         "kill_grace_seconds",
         "mark",
+        "max_restarts",
         "output_limit_bytes",
         "parallel",
+        "step",
+        "step_memory_mb",
         "unit_time_seconds",
         "work",
     )
@@ -53,10 +64,13 @@ class Batch:
         self.command = _strings(record.get("command"))
         if not self.command:
             raise BatchInvalid(f"{BATCH}: the command is empty")
-        environment = record.get("environment", {})
-        if not isinstance(environment, dict):
-            raise BatchInvalid(f"{BATCH}: environment is not an object")
-        self.environment = {str(name): str(value) for name, value in environment.items()}
+        self.environment = _texts(record, "environment")
+        self.exports = _texts(record, "exports")
+        self.cpus_per_unit = int(_number(record, "cpus_per_unit", 0))
+        self.gpus_per_unit = int(_number(record, "gpus_per_unit", 0))
+        self.max_restarts = int(_number(record, "max_restarts", 0))
+        self.step = record.get("step", False) is True
+        self.step_memory_mb = int(_number(record, "step_memory_mb", 0))
         self.work = os.path.normpath(os.path.join(folder, _text(record, "work", "../../work")))
         self.output_limit_bytes = int(_number(record, "output_limit_bytes", DEFAULT_OUTPUT_LIMIT_BYTES))
         self.kill_grace_seconds = _number(record, "kill_grace_seconds", DEFAULT_KILL_GRACE_SECONDS)
@@ -69,6 +83,13 @@ def _text(record: dict[str, object], name: str, default: str) -> str:
     if not isinstance(value, str):
         raise BatchInvalid(f"{BATCH}: {name} is not a string: {value!r}")
     return value
+
+
+def _texts(record: dict[str, object], name: str) -> dict[str, str]:
+    value = record.get(name, {})
+    if not isinstance(value, dict):
+        raise BatchInvalid(f"{BATCH}: {name} is not an object")
+    return {str(key): str(text) for key, text in value.items()}
 
 
 def _number(record: dict[str, object], name: str, default: float) -> float:

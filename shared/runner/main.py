@@ -1,4 +1,7 @@
-"""Start of the runner: `runner.py BATCH_FOLDER --native-id=ID [--restart=N] [--detach] [--word=FD] [--umask=OCTAL]`.
+"""Start of the runner: `runner.py BATCH_FOLDER --native-id=ID [--detach] [--word=FD] [--umask=OCTAL]`.
+
+In SLURM `runner.py BATCHES_FOLDER --slurm-base=N`: the environment says which launch this is, and its task number + N
+is the batch.
 
 Exit codes: 0 the end record is written (whatever the units did), 79 another launch or a revocation was first,
 78 it could not start, 70 it could not write down how the batch ended.
@@ -21,6 +24,10 @@ from shared.runner.notes import note
 from shared.runner.pool import Pool
 from shared.runner.records import NotRecorded
 from shared.runner.reports import Reports
+from shared.runner.restarts import SUPERSEDED, TOO_OFTEN, EarlierStarts, Restart, forget_end
+from shared.runner.shares import SharesMissing
+from shared.runner.slurm import NotInSlurm, SlurmLaunch, wait_for_folder
+from shared.runner.starting import Starter
 
 NOT_REPORTED_EXIT = 70
 
@@ -29,7 +36,7 @@ class Options:
     """The command line."""
 
     def __init__(self, arguments: list[str]) -> None:
-        values = {"restart": "0", "native-id": "", "word": "", "umask": "", "detach": ""}
+        values = {"slurm-base": "", "native-id": "", "word": "", "umask": "", "detach": ""}
         folders = []
         for argument in arguments:
             name, equals, value = argument[2:].partition("=")
@@ -39,11 +46,14 @@ class Options:
                 values[name] = value if equals else "yes"
             else:
                 raise SystemExit(f"runner: unknown option {argument}")
-        if len(folders) != 1 or not values["native-id"]:
-            raise SystemExit("usage: runner.py BATCH_FOLDER --native-id=ID")
-        self.folder = os.path.realpath(folders[0])
-        self.native_id = values["native-id"]
-        self.restart = int(values["restart"])
+        if len(folders) != 1 or not (values["native-id"] or values["slurm-base"]):
+            raise SystemExit("usage: runner.py BATCH_FOLDER --native-id=ID | BATCHES_FOLDER --slurm-base=N")
+        self.in_slurm = bool(values["slurm-base"])
+        if self.in_slurm:
+            launch = SlurmLaunch(folders[0], int(values["slurm-base"]), os.environ)
+            self.folder, self.native_id, self.restart = launch.folder, launch.native_id, launch.restart
+        else:
+            self.folder, self.native_id, self.restart = os.path.realpath(folders[0]), values["native-id"], 0
         self.detach = bool(values["detach"])
         self.word = int(values["word"]) if values["word"] else None
         self.umask = int(values["umask"], 8) if values["umask"] else None
@@ -51,7 +61,11 @@ class Options:
 
 def main(arguments: list[str]) -> int:
     """Run a batch; returns the exit code."""
-    options = Options(arguments)
+    try:
+        options = Options(arguments)
+    except (NotInSlurm, ValueError) as error:
+        note(f"the runner cannot start: {error}")
+        return CANNOT_START_EXIT
     _keep_descriptors_to_ourselves()
     if options.umask is not None:
         os.umask(options.umask)
@@ -76,6 +90,8 @@ def _keep_descriptors_to_ourselves() -> None:
 
 
 def _run(options: Options) -> int:
+    if options.in_slurm:
+        wait_for_folder(options.folder)
     try:
         folder = os.open(options.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         batch = batches.load(options.folder)
@@ -98,16 +114,36 @@ def _run(options: Options) -> int:
 
 def _work(options: Options, batch: batches.Batch, folder: int) -> int:
     try:
-        reports = Reports(options.folder, folder, options.native_id)
+        forget_end(folder)
+        reports = Reports(options.folder, folder, options.native_id, options.restart)
         reports.claimed(socket.gethostname())
-        pool = Pool(batch, folder, reports)
-        pool.run()
-        how = "complete" if pool.why_stopped is None else "interrupted"
-        reports.end(how, pool.why_stopped or "")
+        why_stopped = _run_units(options, batch, folder, reports)
+        if why_stopped == SUPERSEDED:
+            note(SUPERSEDED)
+            reserve.release(folder, options.native_id)
+            return LOST_CLAIM_EXIT
+        reports.end("complete" if why_stopped is None else "interrupted", why_stopped or "")
     except (OSError, NotRecorded) as error:
         note(f"the end of the batch could not be recorded: {_words(error, options.folder)}")
         return NOT_REPORTED_EXIT
     return 0
+
+
+def _run_units(options: Options, batch: batches.Batch, folder: int, reports: Reports) -> str | None:
+    """Return why not all units were run; None when they were."""
+    todo = batches.attempts(batch.folder)
+    try:
+        starter = Starter(batch, in_slurm=options.in_slurm)
+        if options.restart:
+            todo = EarlierStarts(batch.folder).remaining(todo)
+            if options.restart > batch.max_restarts:
+                return None if next(todo, None) is None else TOO_OFTEN
+    except (SharesMissing, batches.BatchInvalid) as error:
+        return str(error)
+    restart = Restart(folder, options.restart) if options.in_slurm else None
+    pool = Pool(batch, folder, reports, starter, todo, restart)
+    pool.run()
+    return SUPERSEDED if pool.superseded else pool.why_stopped
 
 
 def _claim(folder: int, options: Options) -> tuple[claims.Claim, bool]:
@@ -121,7 +157,7 @@ def _claim(folder: int, options: Options) -> tuple[claims.Claim, bool]:
         pid=own,
         start_time=start_time(own),
     )
-    holder = claims.take(folder, wanted)
+    holder = claims.take_again(folder, wanted) if options.in_slurm else claims.take(folder, wanted)
     return holder, holder.nonce == wanted.nonce
 
 

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from shared.resource_side.layout import STOP
 from shared.resource_side.processes import descendants, send
 from shared.runner import reasons, verdict
-from shared.runner.batch import Attempt, Batch, BatchInvalid, attempts
+from shared.runner.batch import Attempt, Batch, BatchInvalid
 from shared.runner.notes import note
 from shared.runner.orphans import Orphans
 from shared.runner.records import NotRecorded
 from shared.runner.reports import Reports
+from shared.runner.restarts import SUPERSEDED, Restart
 from shared.runner.slots import ASKED, FORCED, UNTOUCHED, Running, Slot
 from shared.runner.starting import NotStarted, Starter
 
@@ -31,20 +32,34 @@ GIVE_UP_SECONDS = 30.0
 
 
 class Pool:
-    """Runs all attempts of a batch; `why_stopped` says why it ended before their end, if it did."""
+    """Runs the attempts of a batch; `why_stopped` says why it ended before their end, if it did.
 
-    def __init__(self, batch: Batch, descriptor: int, reports: Reports) -> None:
+    `restart` is there where SLURM runs this. `superseded`: another start of the launch goes on instead.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        descriptor: int,
+        reports: Reports,
+        starter: Starter,
+        todo: Iterator[Attempt],
+        restart: Restart | None = None,
+    ) -> None:
         self._batch = batch
         self._folder = descriptor
         self._reports = reports
-        self._starter = Starter(batch)
+        self._starter = starter
+        self._restart = restart
         self._orphans = Orphans()
-        self._attempts: Iterator[Attempt] = attempts(batch.folder)
+        self._attempts = todo
         self._free: list[Slot] = []
         self._slots = 0
         self._commands: dict[int, Running] = {}
         self._lingering: list[Running] = []
+        self._signalled = False
         self.why_stopped: str | None = None
+        self.superseded = False
 
     def run(self) -> None:
         """Return when nothing runs any more. Never raises for what units do."""
@@ -54,12 +69,14 @@ class Pool:
                 break
             number = self._wait()
             if number in STOP_SIGNALS:
+                self._signalled = True
                 self.stop(f"the runner was told to stop by signal {number} ({signal.Signals(number).name})")
-            elif number is None and self._stop_asked():
-                self.stop("the job was cancelled")
+            elif number is None:
+                self._look_for_a_stop()
             if number == signal.SIGCHLD:
                 self._reap()
             self._act()
+            self._finish_what_is_over()
         send(descendants({os.getpid()}), signal.SIGKILL)
 
     def stop(self, why: str) -> None:
@@ -70,6 +87,16 @@ class Pool:
         for running in (*self._commands.values(), *self._lingering):
             if running.stage == UNTOUCHED:
                 running.act_at = 0.0
+
+    def _look_for_a_stop(self) -> None:
+        if self._stop_asked():
+            self.stop("the job was cancelled")
+        elif self._lost_to_a_later_start():
+            self.stop(SUPERSEDED)
+
+    def _lost_to_a_later_start(self) -> bool:
+        self.superseded = self.superseded or (self._restart is not None and self._restart.superseded())
+        return self.superseded
 
     def _stop_asked(self) -> bool:
         try:
@@ -90,8 +117,8 @@ class Pool:
     def _fill(self) -> None:
         """Give units to free slots."""
         while self.why_stopped is None and (self._free or self._slots < self._batch.parallel):
-            if self._stop_asked():
-                self.stop("the job was cancelled")
+            self._look_for_a_stop()
+            if self.why_stopped is not None:
                 return
             try:
                 attempt = next(self._attempts, None)
@@ -138,12 +165,27 @@ class Pool:
                 self._lingering.append(running)
         if ended or self._lingering:
             self._orphans.look(self._commands, self._lingering)
+
+    def _finish_what_is_over(self) -> None:
         for running in tuple(self._lingering):
-            if not self._orphans.of(running):
+            if not self._orphans.of(running) and not self._may_have_been_told_before_us(running):
                 self._finish(running)
+
+    def _may_have_been_told_before_us(self, running: Running) -> bool:
+        """SLURM signals units and runner at the same moment: a unit may be dead before the runner knows why."""
+        return (
+            self._restart is not None
+            and self.why_stopped is None
+            and running.stage == UNTOUCHED
+            and verdict.ended_by_term(running.status)
+        )
 
     def _finish(self, running: Running) -> None:
         self._lingering.remove(running)
+        if self._signalled and running.cut is None and verdict.ended_by_term(running.status):
+            running.cut = reasons.interrupted(self.why_stopped or "")
+        if self._lost_to_a_later_start():
+            return  # the unit is the later start's now, and so are the files
         limit = self._batch.output_limit_bytes if self._starter.has_output else None
         try:
             verdict.record(running, self._reports, output_limit_bytes=limit)

@@ -13,13 +13,30 @@ class NotRecorded(Exception):  # noqa: N818 - says what it is
 
 
 class JsonLines:
-    """One file that only this process appends to. `count` lines were written."""
+    """One file that only this process appends to. `count` lines are in it."""
 
     def __init__(self, folder: str, name: str) -> None:
         self._path = os.path.join(folder, name)
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._length = os.fstat(self._descriptor).st_size
-        self.count = 0
+        self.count = self._whole_lines()
+        self._heal()
+
+    def _whole_lines(self) -> int:
+        found, at = 0, 0
+        while at < self._length:
+            data = os.pread(self._descriptor, 1024 * 1024, at)
+            if not data:
+                break
+            found, at = found + data.count(b"\n"), at + len(data)
+        return found
+
+    def _heal(self) -> None:
+        """A line that was cut off with its writer must not swallow the next one."""
+        if self._length == 0 or os.pread(self._descriptor, 1, self._length - 1) == b"\n":
+            return
+        write_all(self._descriptor, b"\n")
+        self._length += 1
 
     def append(self, line: bytes) -> None:
         """Add a line (without its newline); NotRecorded when it cannot be written."""

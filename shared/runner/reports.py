@@ -16,15 +16,23 @@ from shared.runner.slots import Running
 class Reports:
     """The three files of one batch."""
 
-    def __init__(self, folder: str, descriptor: int, native_id: str) -> None:
+    def __init__(self, folder: str, descriptor: int, native_id: str, restart: int = 0) -> None:
         self._folder = descriptor
         self._native_id = native_id
+        self._restart = restart
         self._events = JsonLines(folder, EVENTS)
         self._results = JsonLines(folder, RESULTS)
 
     def claimed(self, host: str) -> None:
         """First words of the runner that won."""
-        self._event(event="claimed", at=time.time(), native_id=self._native_id, host=host, pid=os.getpid())
+        self._event(
+            event="claimed",
+            at=time.time(),
+            native_id=self._native_id,
+            host=host,
+            pid=os.getpid(),
+            restart=self._restart,
+        )
 
     def started(self, running: Running) -> None:
         """Written before the command is started, so that nothing ever runs unannounced."""
@@ -85,6 +93,7 @@ class Reports:
             "how": how,
             "at": at,
             "native_id": self._native_id,
+            "restart": self._restart,
             "results": self._results.count,
             "reason": reason,
         }

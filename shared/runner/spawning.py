@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Sequence
 
 # Whatever is ignored here (SIGPIPE by Python, SIGINT by some shells' background jobs), units start without.
 _DEFAULTS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
@@ -21,10 +22,24 @@ class Spawner:
         self._programs: dict[str, str] = {}
         self._score = _own_oom_score()
 
-    def start(self, command: list[str], variables: dict[str, str], log: int) -> int:
-        """Return the pid of the command, running in a session of its own; OSError with the reason, or ValueError."""
+    def start(self, command: list[str], variables: dict[str, str], log: int, cpus: Sequence[int] = ()) -> int:
+        """Return the pid of the command, running in a session of its own; OSError with the reason, or ValueError.
+
+        `cpus` are all that it may use, if any are named.
+        """
         environment = {**self._environment, **variables}
         program = self.program(command[0])
+        if not cpus:
+            return self._spawn(program, command, environment, log)
+        # A child inherits what this, the only thread, is bound to.
+        own = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cpus)
+        try:
+            return self._spawn(program, command, environment, log)
+        finally:
+            os.sched_setaffinity(0, own)
+
+    def _spawn(self, program: str, command: list[str], environment: dict[str, str], log: int) -> int:
         pid = os.posix_spawn(
             program,
             command,

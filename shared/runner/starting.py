@@ -13,8 +13,10 @@ from shared.runner.batch import Attempt, Batch
 from shared.runner.environment import base_environment
 from shared.runner.placeholders import ArgumentMissing, CommandTemplate
 from shared.runner.records import NotRecorded
+from shared.runner.shares import Shares
 from shared.runner.slots import Running, Slot, remove
 from shared.runner.spawning import Spawner
+from shared.runner.steps import step_command
 
 
 class NotStarted(Exception):  # noqa: N818 - says what it is
@@ -28,12 +30,15 @@ class NotStarted(Exception):  # noqa: N818 - says what it is
 class Starter:
     """Fills in a unit's command, lays out its files, starts it.
 
-    `has_output` says whether units may have out files.
+    `has_output` says whether units may have out files. SharesMissing where the allocation is too small.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, *, in_slurm: bool = False) -> None:
+        environment = base_environment(batch, in_slurm=in_slurm)
         self._template = CommandTemplate(batch.command)
-        self._spawner = Spawner(base_environment(batch))
+        self._spawner = Spawner(environment)
+        self._shares = Shares(batch, {**os.environ, **environment}, in_slurm=in_slurm)
+        self._step = step_command(batch, environment)
         self._unit_time_seconds = batch.unit_time_seconds
         self.has_output = self._template.wants_output_file
 
@@ -47,8 +52,9 @@ class Starter:
                 UNIT_VARIABLE: str(attempt.unit),
                 "STOKER_ATTEMPT": str(attempt.attempt),
                 "STOKER_SLOT": str(slot.number),
+                **self._shares.variables(slot.number),
             }
-            running.pid = self._spawn(command, variables, slot)
+            running.pid = self._spawn([*self._step, *command], variables, slot)
         except ArgumentMissing as error:
             raise NotStarted(reasons.reason("start_failed", str(error))) from error
         except ValueError as error:  # a null byte, or half a surrogate pair
@@ -66,7 +72,7 @@ class Starter:
 
     def _spawn(self, command: list[str], variables: dict[str, str], slot: Slot) -> int:
         try:
-            return self._spawner.start(command, variables, slot.log)
+            return self._spawner.start(command, variables, slot.log, self._shares.cpus(slot.number))
         except OSError as error:
             raise NotStarted(reasons.not_started(error.filename or command[0], error)) from error
 

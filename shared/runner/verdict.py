@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from shared.runner import reasons
 from shared.runner.outputs import collect
 from shared.runner.reports import Reports
 from shared.runner.slots import Running
+
+
+def ended_by_term(status: int) -> bool:
+    """Whether a command died of SIGTERM, or says so as a shell does."""
+    if os.WIFSIGNALED(status):
+        return os.WTERMSIG(status) == signal.SIGTERM
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 128 + signal.SIGTERM
 
 
 def record(running: Running, reports: Reports, *, output_limit_bytes: int | None) -> None:

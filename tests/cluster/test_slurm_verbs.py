@@ -54,7 +54,9 @@ async def test_a_job_is_submitted_once_however_often_it_is_asked_for(site: Clust
     assert (answers[0].exit_code, answers[0].under_way) == (0, False)
     assert before - 1 < answers[0].submitted_at <= time.time()
     assert len(site.cluster.commands.calls("sbatch")) == 1
-    accepted(answers[0])
+    array = accepted(answers[0])
+    assert (await ended(site.cluster, f"{array}_0"))["JobState"] == "COMPLETED"
+    assert (job.path / "work" / "ran").read_text() == "x\n"
 
 
 async def test_requests_at_the_same_moment_start_one_sbatch(site: ClusterSite) -> None:
@@ -119,6 +121,30 @@ async def test_an_intent_without_an_answer_is_never_submitted_again(site: Cluste
     seen = await job.submit(marker="m")
     assert (seen.exit_code, seen.stdout, seen.under_way, seen.submitted_at) == (None, "", False, 5.5)
     assert site.cluster.commands.calls("sbatch") == []
+
+
+async def test_the_job_gets_a_clean_environment_and_the_folder_stays_private(
+    slurm_cluster: SlurmCluster,
+) -> None:
+    ada = slurm_cluster.users.ada
+    pipe = await start_agent(
+        ada,
+        slurm_cluster.folder / "agent.py",
+        slurm_cluster.commands.path,
+        SBATCH_ACCOUNT="nobody",
+        SLURM_HINT="x",
+        SECRET_OF_A_SERVICE="y",
+    )
+    agent = await AgentConnection.open(pipe, {"jobs": "~/private"})
+    job = await ClusterSite(slurm_cluster, ada, agent).stage(["sh", "-c", "umask; touch made"], [{}])
+    array = await job.run()
+    assert (await ended(slurm_cluster, f"{array}_0"))["JobState"] == "COMPLETED", job.launch_log(f"{array}_0")
+    await agent.close()
+    assert slurm_cluster.job(f"{array}_0")["Account"] == "science"
+    assert job.log() == "0022\n"
+    assert (job.path / "work" / "made").stat().st_uid == ada.uid
+    for path in (job.path, job.path / "launches", job.path / "slurm"):
+        assert path.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(
