@@ -55,6 +55,8 @@ class HttpUrl(str):
         return super().__new__(cls, text.rstrip("/"))
 
 
+INSTALLED_AGENT = "/opt/stoker/agent.py"
+AgentFile = Annotated[str, Meta(pattern="^/", description="the installed agent that sudo starts, on this host")]
 SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 KnownHostsFile = Annotated[
     str, Meta(pattern="^/", description="file with the host keys of SSH clusters; a resource may name its own")

@@ -5,7 +5,16 @@ from typing import Annotated
 from msgspec import Meta
 
 from shared.secrets import Secret
-from shared.settings import SYSTEM_KNOWN_HOSTS, DatabaseUrl, HttpUrl, KnownHostsFile, RedisUrl, ServiceSettings
+from shared.settings import (
+    INSTALLED_AGENT,
+    SYSTEM_KNOWN_HOSTS,
+    AgentFile,
+    DatabaseUrl,
+    HttpUrl,
+    KnownHostsFile,
+    RedisUrl,
+    ServiceSettings,
+)
 
 
 class MigrationSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -21,6 +30,7 @@ class ExecutorSettings(MigrationSettings, frozen=True, kw_only=True):
     redis_url: Annotated[RedisUrl, Meta(description="the bus between executor and poller")]
     registry_url: Annotated[HttpUrl, Meta(description="address of the registry")] = HttpUrl("http://127.0.0.1:8701")
     ssh_known_hosts: KnownHostsFile = SYSTEM_KNOWN_HOSTS
+    agent_file: AgentFile = INSTALLED_AGENT
     service_key: Annotated[Secret, Meta(description="access key with role service, for calls to the registry")]
     retention_days: Annotated[
         float,

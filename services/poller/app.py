@@ -31,7 +31,9 @@ def create_app(settings: PollerSettings) -> Litestar:
     executor = ExecutorClient(settings.executor_url, key, attempts=1)
     registry = RegistryClient(settings.registry_url, key, attempts=1)
     bus = Bus(settings.redis_url)
-    opener = partial(open_pipe, settings=PipeSettings(ssh_known_hosts=settings.ssh_known_hosts))
+    opener = partial(
+        open_pipe, settings=PipeSettings(ssh_known_hosts=settings.ssh_known_hosts, agent_file=settings.agent_file)
+    )
     agents = AgentPool(opener=opener)
     metrics = PollerMetrics()
     watcher = Watcher(

@@ -5,7 +5,15 @@ from typing import Annotated
 from msgspec import Meta
 
 from shared.secrets import Secret
-from shared.settings import SYSTEM_KNOWN_HOSTS, HttpUrl, KnownHostsFile, RedisUrl, ServiceSettings
+from shared.settings import (
+    INSTALLED_AGENT,
+    SYSTEM_KNOWN_HOSTS,
+    AgentFile,
+    HttpUrl,
+    KnownHostsFile,
+    RedisUrl,
+    ServiceSettings,
+)
 
 
 class PollerSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -16,6 +24,7 @@ class PollerSettings(ServiceSettings, frozen=True, kw_only=True):
     registry_url: Annotated[HttpUrl, Meta(description="address of the registry")] = HttpUrl("http://127.0.0.1:8701")
     executor_url: Annotated[HttpUrl, Meta(description="address of the executor")] = HttpUrl("http://127.0.0.1:8702")
     ssh_known_hosts: KnownHostsFile = SYSTEM_KNOWN_HOSTS
+    agent_file: AgentFile = INSTALLED_AGENT
     service_key: Annotated[Secret, Meta(description="access key with role service, for calls to the other services")]
     watch_list_seconds: Annotated[
         float, Meta(ge=0.5, le=600, description="how often the executor's watch list is asked for without a hint")

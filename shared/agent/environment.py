@@ -6,7 +6,7 @@ import os
 import pwd
 
 KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SLURM_CONF")
-KEPT_BY_SUDO = ("PATH", "LANG", "SLURM_CONF")
+KEPT_BY_SUDO = ("PATH", "SLURM_CONF")
 """PATH is sudo's own (secure_path); SLURM_CONF gets through sudo only where its administrator lets it."""
 
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -49,6 +49,8 @@ def settle(*, trusting: bool = True) -> Identity:
     names = KEPT if trusting else KEPT_BY_SUDO
     kept = {name: os.environ[name] for name in names if os.environ.get(name)}
     os.environ.clear()
+    if not trusting:
+        os.environ["LANG"] = "C.UTF-8"
     os.environ.update({"PATH": DEFAULT_PATH, "HOME": identity.home, "SHELL": identity.shell})
     os.environ.update({"USER": identity.user, "LOGNAME": identity.user, **kept})
     return identity

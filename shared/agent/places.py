@@ -50,7 +50,7 @@ class Place:
     def open(self, *, create: bool = False) -> int:
         """Open it as a folder (the caller closes it); OSError. `create` makes what is missing on the way."""
         if create:
-            os.makedirs(self.root, FOLDER_MODE, exist_ok=True)
+            _make_root(self.root)
         current = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for part in self.parts:
             try:
@@ -71,6 +71,15 @@ class Place:
         if not self.parts:
             raise invalid("a root itself cannot be named here", "path")
         return Place(self.root, self.parts[:-1]).open(create=create), self.parts[-1]
+
+
+def _make_root(root: str) -> None:
+    try:
+        os.makedirs(root, FOLDER_MODE, exist_ok=True)
+    except OSError as error:
+        where = os.fsdecode(error.filename or root)
+        words = f"{error.strerror} (the profile's jobs_remote_dir may name a folder that its user may write to)"
+        raise OSError(error.errno, words, where) from error
 
 
 def _make(folder: int, name: str) -> None:

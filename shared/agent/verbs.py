@@ -59,11 +59,7 @@ class Agent:
     def _hello(self, request: dict[str, object]) -> dict[str, object]:
         protocols, roots = request.get("protocols"), request.get("roots")
         if not isinstance(protocols, list) or PROTOCOL not in protocols:
-            # Not a fault of the request: whoever asks comes again, and an installed agent may be another one then.
-            message = (
-                f"the agent there (version {VERSION}) speaks protocol {PROTOCOL} only: install the one of this Stoker"
-            )
-            raise RequestError("unavailable", message, field="protocols")
+            raise RequestError("invalid", f"this agent speaks protocol {PROTOCOL} only", code="PROTOCOL")
         if not isinstance(roots, dict):
             raise invalid("roots has to be an object", "roots")
         made = Roots(roots, self._identity.home)

@@ -8,7 +8,7 @@ import msgspec
 
 from shared.errors import Invalid, NotFound, StokerError, Unavailable
 from shared.pipes.answers import AgentError
-from shared.pipes.errors import PipeLost, Refused
+from shared.pipes.errors import PipeLost, Refused, WrongVersion
 from shared.pipes.frames import FIRST_CREDIT_BYTES
 
 _ERROR = msgspec.json.Decoder(AgentError)
@@ -121,6 +121,11 @@ def _translated(payload: bytes) -> StokerError:
         return NotFound(error.message)
     if error.kind == "refused":
         return Refused(error.message, error.code)
+    if error.code == "PROTOCOL":
+        return WrongVersion(
+            f"the agent there is of another version of Stoker ({error.message}); where it is installed, mend it as "
+            "root with: stoker agent > ITS_FILE"
+        )
     if error.kind == "invalid":
         return Invalid(error.message)
     return Unavailable(error.message)

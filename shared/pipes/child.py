@@ -10,6 +10,7 @@ from shared.pipes.errors import PipeLost
 CHUNK_BYTES = 64 * 1024
 DIAGNOSIS_BYTES = 4000
 FAREWELL_SECONDS = 6.0
+LAST_WORDS_SECONDS = 2.0
 
 
 class ChildPipe:
@@ -54,6 +55,10 @@ class ChildPipe:
         """Last words on standard error."""
         return self._last_words.decode("utf-8", "replace")
 
+    async def hear_out(self) -> None:
+        """Wait a moment for the last words on standard error."""
+        await asyncio.wait([self._listener], timeout=LAST_WORDS_SECONDS)
+
     async def _listen(self) -> None:
         with contextlib.suppress(OSError):
             while data := await self._stderr.read(CHUNK_BYTES):
@@ -66,15 +71,24 @@ class ChildPipe:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await self._process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+            await self._kill()
         for task in (drain, self._listener):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, OSError, RuntimeError):
                 await task
         with contextlib.suppress(OSError):
             await self._stdin.wait_closed()
+
+    async def _kill(self) -> None:
+        """Kill it if it is ours to kill, and close our ends: what sudo started may hold the others for ever."""
+        transport = getattr(self._process, "_transport", None)
+        for end in (self._process.kill, getattr(transport, "close", None)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if end is not None:
+                    end()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._process.wait()
 
     async def _drain(self) -> None:
         """Take what the agent still says, so that it does not wait for us while it ends."""
@@ -83,12 +97,17 @@ class ChildPipe:
 
 
 async def start_child(command: Sequence[str], environment: Mapping[str, str]) -> ChildPipe:
-    """Start a process with nothing of the service's environment but what is given; Unavailable when it cannot be."""
+    """Start a process with nothing of the service's environment but what is given.
+
+    Raises FileNotFoundError where there is no such program, Unavailable where it cannot be started.
+    """
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=pipe, stdout=pipe, stderr=pipe, env=dict(environment), cwd="/", start_new_session=True
         )
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise Unavailable(f"{command[0]} cannot be started: {error.strerror or error}") from error
     return ChildPipe(process)

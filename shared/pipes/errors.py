@@ -5,6 +5,7 @@ Invalid
 Unavailable
 ├── PipeLost      the pipe ended, or what came through it was not the protocol
 ├── CannotConnect a pipe cannot be opened; says what mends it
+├── WrongVersion  an installed agent and this service have no protocol in common
 └── Unreachable   no pipe can be opened now; says since when
 """
 
@@ -21,6 +22,10 @@ class Refused(Invalid):
 
 class PipeLost(Unavailable):
     """The pipe is gone. What was in flight may have taken effect; every verb is safe to repeat."""
+
+
+class WrongVersion(Unavailable):
+    """The agent is older or newer than this service can speak to; it has to be installed anew."""
 
 
 class Unreachable(Unavailable):

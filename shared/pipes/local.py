@@ -4,6 +4,7 @@ import os
 import sys
 
 from shared.bundle import agent_source
+from shared.errors import Unavailable
 from shared.pipes.child import ChildPipe, start_child
 
 ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "TZ")
@@ -26,7 +27,11 @@ exec(compile(take(int(take(12))), "<stoker-agent>/agent.py", "exec"), {"__name__
 async def open_local_pipe(python: str | None = None) -> ChildPipe:
     """Start an agent with `python` (default: the interpreter of this process)."""
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    opened = await start_child([python or sys.executable, "-I", "-S", "-c", BOOTSTRAP], environment)
+    interpreter = python or sys.executable
+    try:
+        opened = await start_child([interpreter, "-I", "-S", "-c", BOOTSTRAP], environment)
+    except FileNotFoundError as error:
+        raise Unavailable(f"the interpreter {interpreter} is not there") from error
     try:
         source = agent_source()
         await opened.write(b"%012d" % len(source) + source)

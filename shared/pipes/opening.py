@@ -5,21 +5,25 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from shared.contracts.holds import Connection
-from shared.contracts.resources import LocalResourceSpec, SlurmSshResourceSpec
+from shared.contracts.profiles import SlurmSudoProfileSpec
+from shared.contracts.resources import LocalResourceSpec, SlurmSshResourceSpec, SlurmSudoResourceSpec
 from shared.errors import Invalid
 from shared.pipes.local import open_local_pipe
 from shared.pipes.pipe import Pipe
 from shared.pipes.ssh import open_ssh_pipe
-from shared.settings import SYSTEM_KNOWN_HOSTS
+from shared.pipes.sudo import open_sudo_pipe
+from shared.settings import INSTALLED_AGENT, SYSTEM_KNOWN_HOSTS
 
 
 class PipeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a service's settings say about pipes.
 
     `ssh_known_hosts`: absolute path of the file with the host keys of clusters, unless a resource names its own.
+    `agent_file`: absolute path of the installed agent that sudo starts.
     """
 
     ssh_known_hosts: str = SYSTEM_KNOWN_HOSTS
+    agent_file: str = INSTALLED_AGENT
 
 
 PipeOpener = Callable[[Connection], Awaitable[Pipe]]
@@ -36,4 +40,9 @@ async def open_pipe(connection: Connection, settings: PipeSettings = _DEFAULT) -
         return await open_local_pipe()
     if isinstance(spec, SlurmSshResourceSpec):
         return await open_ssh_pipe(connection, settings.ssh_known_hosts)
+    profile = connection.profile.spec
+    if isinstance(spec, SlurmSudoResourceSpec) and isinstance(profile, SlurmSudoProfileSpec):
+        return await open_sudo_pipe(
+            profile.username, python=spec.jobs_slurm_python_worker, agent_file=settings.agent_file
+        )
     raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")

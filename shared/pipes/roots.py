@@ -1,11 +1,12 @@
 """The folders that an agent may touch, as they follow from resource and profile."""
 
 from shared.contracts.holds import Connection
-from shared.contracts.profiles import SlurmSshProfileSpec
+from shared.contracts.profiles import SlurmSshProfileSpec, SlurmSudoProfileSpec
 from shared.contracts.resources import LocalResourceSpec
 from shared.errors import Invalid
 
 JOBS = "jobs"
+JOBS_BELOW_HOME = "~/stoker/jobs"
 TASKS = "tasks"
 
 
@@ -15,6 +16,8 @@ def roots_of(connection: Connection) -> dict[str, str]:
     if isinstance(spec, LocalResourceSpec):
         return {JOBS: spec.jobs_local_dir}
     profile = connection.profile.spec
+    if isinstance(profile, SlurmSudoProfileSpec):
+        return {JOBS: profile.jobs_remote_dir or JOBS_BELOW_HOME}
     if isinstance(profile, SlurmSshProfileSpec):
         return {JOBS: profile.jobs_remote_dir, TASKS: profile.tasks_remote_dir}
     raise Invalid(f"resources of type {connection.resource.type} cannot be reached yet")
