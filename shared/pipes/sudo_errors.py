@@ -55,5 +55,6 @@ def _reason(kind: str, user: str, python: str, agent_file: str) -> str:
     }
     if kind == "rule":
         rule = rule_or_reason(_own_name(), [user], python, agent_file)
-        return f"sudo lets this service start no agent as {user}; mend it with this line in /etc/sudoers.d/stoker: {rule}"
+        line = f"mend it with this line in /etc/sudoers.d/stoker: {rule}"
+        return f"sudo lets this service start no agent as {user}; {line}"
     return words.get(kind, f"sudo started no agent as {user}")
