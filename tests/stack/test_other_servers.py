@@ -12,28 +12,18 @@ from tests.servers.redis import RedisServer
 from tests.stack.jobs import events_to_the_end, starts, submit_tracing
 from tests.stack.running import RunningStack, wait_for
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("redis_server", ["redis-server"], indirect=True)]
 UNITS = 120
 
 
 @pytest.fixture
-def other_redis() -> Iterator[RedisServer]:
-    server = RedisServer("redis-server")
-    try:
-        server.process.start()
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture
 def served_stack(
-    tmp_path: Path, postgresql_server: PostgresqlServer, other_redis: RedisServer
+    tmp_path: Path, postgresql_server: PostgresqlServer, redis_server: RedisServer
 ) -> Iterator[RunningStack]:
     names = [postgresql_server.create_database() for _ in range(2)]
     registry, executor = map(postgresql_server.url, names)
     settings = {"STOKER_REGISTRY_DATABASE_URL": registry, "STOKER_EXECUTOR_DATABASE_URL": executor}
-    stack = RunningStack(tmp_path / "state", environment=settings | {"STOKER_REDIS_URL": other_redis.url})
+    stack = RunningStack(tmp_path / "state", environment=settings | {"STOKER_REDIS_URL": redis_server.url})
     try:
         stack.start()
         yield stack
@@ -45,12 +35,12 @@ def served_stack(
 
 
 async def test_a_job_runs_once_although_both_are_killed(
-    served_stack: RunningStack, postgresql_server: PostgresqlServer, other_redis: RedisServer, tmp_path: Path
+    served_stack: RunningStack, postgresql_server: PostgresqlServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace"
     job = await submit_tracing(served_stack, trace, units=UNITS, seconds=0.3)
     listening = asyncio.create_task(events_to_the_end(served_stack, job.id))
-    for servers in ([postgresql_server], [other_redis], [postgresql_server, other_redis]):
+    for servers in ([postgresql_server], [redis_server], [postgresql_server, redis_server]):
         enough = min(UNITS, len(starts(trace)) + 5)
         await asyncio.to_thread(wait_for, lambda n=enough: len(starts(trace)) >= n, 60, served_stack.logs)
         for server in servers:
@@ -63,6 +53,7 @@ async def test_a_job_runs_once_although_both_are_killed(
     assert starts(trace) == Counter(range(UNITS))
 
 
+@pytest.mark.usefixtures("redis_server")
 async def test_nothing_of_it_is_kept_in_the_folder_and_a_restart_finds_all(
     served_stack: RunningStack, tmp_path: Path
 ) -> None:
