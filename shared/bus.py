@@ -108,7 +108,9 @@ def _client(url: str, *, retries: int) -> Redis:
     client: Redis = Redis.from_url(
         url,
         protocol=2,  # the plain old one: nothing is negotiated, whatever server it is
-        socket_timeout=ANSWER_TIMEOUT_SECONDS,
+        # Every wait is bounded here. With a bound of its own the library sends inside `asyncio.wait_for`, which on
+        # Python 3.11 swallows a cancellation that comes when the sending is done: a task that is to end goes on.
+        socket_timeout=None,
         socket_connect_timeout=ANSWER_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), retries),
     )
@@ -191,8 +193,8 @@ async def _next_message(pubsub: PubSub) -> Message | None:
     """Wait for a message; None when there was another answer. Raises when the server is gone, also silently."""
     answer = await pubsub.get_message(timeout=_QUIET_SECONDS)
     if answer is None:
-        await pubsub.ping()
         async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            await pubsub.ping()
             answer = await pubsub.get_message(timeout=ANSWER_TIMEOUT_SECONDS)
         if answer is None:
             raise TimeoutError

@@ -184,7 +184,7 @@ def _space(path: str) -> Finding:
 def _interpreters(versions: dict[str, str]) -> list[Finding]:
     missing = [path for path in versions.values() if not (Path(path).is_file() and os.access(path, os.X_OK))]
     if not missing:
-        return [_ok("python", f"{len(versions)} interpreters for task environments are there")]
+        return [_ok("python", f"the interpreters for task environments are there: {', '.join(versions)}")]
     return [
         _finding(
             "python",

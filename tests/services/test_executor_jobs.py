@@ -129,6 +129,22 @@ async def test_roles_are_kept_apart(world: World, executor: ExecutorClient) -> N
         assert (await nobody.get("/v1/jobs")).status_code == 401
 
 
+@pytest.mark.usefixtures("executor")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_nothing_but_health_answers_without_a_valid_key(world: World) -> None:
+    async with world.raw() as admin, world.raw(f"stk_{'0' * 26}_{'A' * 43}") as nobody:
+        document = (await admin.get("/schema/openapi.json")).json()
+        calls = [(method, path) for path, operations in document["paths"].items() for method in operations]
+        assert len(calls) > 15
+        calls += [("get", path) for path in ("/metrics", "/schema", "/schema/openapi.json", "/no/such/path")]
+        for method, path in calls:
+            answer = await nobody.request(method, path)
+            if path.startswith("/health/"):
+                assert answer.status_code == 200, (method, path)
+            else:
+                assert (answer.status_code, problem(answer)["type"]) == (401, "urn:stoker:problem:unauthorized")
+
+
 async def test_a_job_is_run_again_as_a_new_one(world: World, working: ExecutorClient) -> None:
     units = [{"n": n} for n in range(5)]
     first = await working.submit(

@@ -23,6 +23,18 @@ while [ ! -e "$0/{unit}-2" ]; do sleep 0.02; done
 """
 
 
+# 200 MB as fast as they go, then little by little until the test has seen enough.
+POURS = """
+import os, pathlib, sys, time
+for _ in range(200):
+    os.write(1, b"x" * 999_999 + b"\\n")
+while not pathlib.Path(sys.argv[1]).exists():
+    os.write(1, b"y" * 99 + b"\\n")
+    time.sleep(0.01)
+"""
+POURED_BYTES = 200_000_000
+
+
 async def read(chunks: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
@@ -88,6 +100,39 @@ async def test_a_large_log_is_read_in_pieces(world: World, working: ExecutorClie
             size += len(chunk)
     assert size == 20_000_000
     assert await read(working.unit_log(job.id, 0, offset=19_999_990)) == b"x" * 10
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_200_megabytes_are_followed_while_they_are_written_and_hold_up_nobody(
+    world: World, working: ExecutorClient
+) -> None:
+    gate = world.folder / "enough"
+    job = await working.submit(world.submission("python3", "-c", POURS, str(gate)))
+    heard = 0
+
+    async def listen() -> None:
+        nonlocal heard
+        async for chunk in working.unit_log(job.id, 0, follow=True):
+            heard += len(chunk)
+
+    listening = asyncio.create_task(listen())
+    await until(lambda: heard > 0)
+    # The log's reader shares its pipe with this, which is answered long before the reader is through.
+    assert await read(working.unit_log(job.id, 0, limit=3)) == b"xxx"
+    assert heard < POURED_BYTES
+    # So does the whole life of another job: its files, launch, end and log.
+    other = await working.submit(world.submission("echo", "quick"))
+    assert (await ended(working, other.id)).state == "succeeded"
+    assert await read(working.unit_log(other.id, 0)) == b"quick\n"
+    # The reader keeps up with a unit that is still writing.
+    await until(lambda: heard > POURED_BYTES)
+    assert (await working.job(job.id)).counts.running == 1
+    gate.touch()
+    async with asyncio.timeout(60):
+        await listening
+    assert (await ended(working, job.id)).state == "succeeded"
+    size = next((world.jobs_dir / job.folder).glob("batches/*/logs/*")).stat().st_size
+    assert heard == size
 
 
 async def test_a_reader_that_goes_away_leaves_nothing_behind(world: World, working: ExecutorClient) -> None:

@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, insert, select, text
+from sqlalchemy import create_engine, delete, insert, select, text
 
 from services.executor.records import EventRecord, ResultRecord
 from services.executor.repositories.batches import find_batch, move_batch
@@ -19,7 +17,7 @@ from services.executor.repositories.units import apply_records, end_unfinished
 from services.executor.states import FINAL_JOB_STATES, job_may_become, unit_may_become
 from services.executor.tables import batches, jobs, metadata, stream, units
 from services.executor.verdicts import Verdict, ending
-from shared.database import Database
+from shared.database import Database, parse_url
 
 UNIT_COUNT = 4
 JOB, BATCH = "j" * 26, "b" * 26
@@ -48,11 +46,15 @@ steps = st.one_of(
 )
 
 
-def make_database(path: Path) -> Database:
-    engine = create_engine(f"sqlite:///{path}")
+def make_database(url: str) -> Database:
+    """The tables with one job of one batch in them, whatever was there before."""
+    kind, parsed = parse_url(url)
+    engine = create_engine(parsed.set(drivername="postgresql+psycopg") if kind == "postgresql" else parsed)
     metadata.create_all(engine)
     now = time.time()
     with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(delete(table))
         connection.execute(insert(stream).values(id=1, last_position=0))
         job: dict[str, Any] = {
             "id": JOB,
@@ -70,7 +72,7 @@ def make_database(path: Path) -> Database:
         rows = [{"job_id": JOB, "unit_index": i, "arguments": "{}", "batch_index": 0} for i in range(UNIT_COUNT)]
         connection.execute(insert(units), rows)
     engine.dispose()
-    return Database(f"sqlite:///{path}")
+    return Database(url)
 
 
 async def take(database: Database, step: tuple[Any, ...]) -> None:
@@ -106,8 +108,8 @@ async def look(database: Database) -> tuple[str, str, dict[int, str]]:
         return job.state, batch.state, {row.unit_index: row.state for row in rows}
 
 
-async def scenario(path: Path, taken: list[tuple[Any, ...]]) -> None:
-    database = make_database(path)
+async def scenario(url: str, taken: list[tuple[Any, ...]]) -> None:
+    database = make_database(url)
     try:
         before = await look(database)
         for step in taken:
@@ -128,10 +130,14 @@ async def scenario(path: Path, taken: list[tuple[Any, ...]]) -> None:
         await database.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, max_size=12))
+# The fixture's database is one for all examples: each begins by emptying it.
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(taken=st.lists(steps, max_size=12))
 def test_rows_only_move_forward_whatever_the_order_repetition_or_loss_of_what_was_seen(
-    taken: list[tuple[Any, ...]],
+    database_url: str, taken: list[tuple[Any, ...]]
 ) -> None:
-    with TemporaryDirectory() as folder:
-        asyncio.run(scenario(Path(folder) / "db.sqlite", taken))
+    asyncio.run(scenario(database_url, taken))

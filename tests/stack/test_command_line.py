@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import zipfile
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,25 @@ def test_units_come_from_a_table_and_results_go_out_in_order(stack: RunningStack
     shown = stack.json("show", job["id"])
     assert shown["job"]["id"] == job["id"]
     assert [batch["state"] for batch in shown["batches"]] == ["ended"]
+
+
+def test_two_thousand_units_run_four_at_a_time_and_their_results_are_complete_and_in_order(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    trace, units = tmp_path / "trace", tmp_path / "units.jsonl"
+    units.write_text("".join(f'{{"n": {n}}}\n' for n in range(2000)))
+    # The first four go on when all of them have begun; then nobody waits for anybody.
+    meet = f"[ {{args.n}} -ge 4 ] || while [ $(grep -c + '{trace}') -lt 4 ]; do sleep 0.1; done"
+    script = f"echo + >> '{trace}'; {meet}; echo {{args.n}} > {{out_json}}; echo - >> '{trace}'"
+    words = ("submit", "-p", "local", "-u", str(units), "-n", "4", "--wait", "--", "sh", "-c", script)
+    job = stack.json(*words)
+    assert job["counts"]["succeeded"] == 2000
+    lines = stack.run("results", job["id"], "--format", "jsonl").out.splitlines()
+    assert [(one["index"], one["output"]) for one in map(json.loads, lines)] == [(n, n) for n in range(2000)]
+    # Lines are appended after a unit's start and before its end: never more of them open than units ran.
+    at_once = list(accumulate(1 if line == "+" else -1 for line in trace.read_text().split()))
+    assert len(at_once) == 4000
+    assert max(at_once) == 4
 
 
 def test_a_failed_unit_has_a_line_with_its_reason_and_the_exit_code_says_so(stack: RunningStack) -> None:
