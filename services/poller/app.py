@@ -10,8 +10,9 @@ from functools import partial
 from litestar import Litestar
 
 from services.poller.connections import Connections
-from services.poller.controllers import WatchesController
+from services.poller.controllers import QueuesController, WatchesController
 from services.poller.metrics import PollerMetrics
+from services.poller.queues import Queues
 from services.poller.settings import PollerSettings
 from services.poller.watcher import Watcher
 from shared.bus import Bus
@@ -36,10 +37,11 @@ def create_app(settings: PollerSettings) -> Litestar:
     )
     agents = AgentPool(opener=opener)
     metrics = PollerMetrics()
+    connections = Connections(registry, fresh_seconds=settings.connection_seconds)
     watcher = Watcher(
         poller_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
         executor=executor,
-        connections=Connections(registry, fresh_seconds=settings.connection_seconds),
+        connections=connections,
         agents=agents,
         bus=bus,
         metrics=metrics,
@@ -58,7 +60,7 @@ def create_app(settings: PollerSettings) -> Litestar:
     return build_application(
         service="poller",
         settings=settings,
-        route_handlers=[WatchesController],
+        route_handlers=[WatchesController, QueuesController],
         verifier=RemoteKeyVerifier(
             registry,
             seconds=settings.key_cache_seconds,
@@ -66,7 +68,7 @@ def create_app(settings: PollerSettings) -> Litestar:
         ),
         readiness={"redis": bus.ping, "executor": _answers(executor), "registry": _answers(registry)},
         lifespan=[working],
-        dependencies={"watcher": watcher},
+        dependencies={"watcher": watcher, "queues": Queues(watcher, connections)},
         metrics_registry=metrics.registry,
     )
 

@@ -115,8 +115,8 @@ class ProfileFollower:
             root=JOBS,
             path=batch.folder,
             native_id=batch.native_id,
-            events_length=seen.events_length if seen else batch.events_offset,
-            results_length=seen.results_length if seen else batch.results_offset,
+            events_length=_either(seen.events_length if seen else None, batch.events_offset),
+            results_length=_either(seen.results_length if seen else None, batch.results_offset),
         )
 
     async def _note(self, seen: AsyncIterator[FollowSeen], batches: Sequence[WatchedBatch]) -> None:
@@ -152,6 +152,10 @@ class ProfileFollower:
     async def _publish_health(self) -> None:
         if (health := self._health.of(self._profile_id)) is not None:
             await self._publisher.health(health)
+
+
+def _either(seen: int | None, known: int) -> int:
+    return known if seen is None else seen
 
 
 def _launch(batch: WatchedBatch) -> tuple[str, str, str]:

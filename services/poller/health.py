@@ -22,6 +22,7 @@ class HealthBook:
         self._entries: dict[str, ResourceHealth] = {}
         self._unwatched_since: dict[str, float] = {}
         self._batch_counts: dict[str, int] = {}
+        self._schedulers: dict[str, tuple[str | None, float]] = {}
 
     def of(self, profile_id: str) -> ResourceHealth | None:
         """Return the entry of one profile."""
@@ -34,6 +35,7 @@ class HealthBook:
             del self._unwatched_since[profile_id]
             self._entries.pop(profile_id, None)
             self._batch_counts.pop(profile_id, None)
+            self._schedulers.pop(profile_id, None)
         return [self._entries[profile_id] for profile_id in sorted(self._entries)]
 
     def looked(self, profile_id: str, resource_id: str) -> bool:
@@ -43,6 +45,24 @@ class HealthBook:
     def failed(self, profile_id: str, resource_id: str, error: str) -> bool:
         """Note that it does not answer, and why; say whether that is news."""
         return self._note(profile_id, resource_id, error)
+
+    def scheduler(self, profile_id: str, error: str | None) -> bool:
+        """Note that the scheduler of its resource answers (`error` None) or why not; say whether that is news."""
+        now = self._clock()
+        known = self._schedulers.get(profile_id)
+        changed = known is None or (known[0] is None) != (error is None)
+        since = now if known is None or changed else known[1]
+        self._schedulers[profile_id] = (error, since)
+        if (entry := self._entries.get(profile_id)) is not None:
+            self._entries[profile_id] = msgspec.structs.replace(entry, scheduler_error=error, scheduler_since=since)
+        if changed and (known is not None or error is not None):
+            write = log.info if error is None else log.warning
+            write(
+                "the scheduler answers" if error is None else "the scheduler does not answer",
+                profile_id=profile_id,
+                error=error,
+            )
+        return changed
 
     def watches(self, profile_id: str, batch_count: int) -> None:
         """Note how many batches are watched through it, also before the first look."""
@@ -59,6 +79,7 @@ class HealthBook:
         known = self._entries.get(profile_id)
         reachable = error is None
         changed = known is None or known.reachable != reachable
+        scheduler_error, scheduler_since = self._schedulers.get(profile_id, (None, None))
         self._entries[profile_id] = ResourceHealth(
             profile_id=profile_id,
             resource_id=resource_id,
@@ -67,6 +88,8 @@ class HealthBook:
             last_look_at=now if reachable else (known.last_look_at if known else None),
             error=error,
             watched_batches=self._batch_counts.get(profile_id, 0),
+            scheduler_error=scheduler_error,
+            scheduler_since=scheduler_since,
         )
         if changed and (known is not None or not reachable):
             write = log.info if reachable else log.warning

@@ -1,6 +1,6 @@
 """What the poller counts; rendered with the HTTP metrics at `/metrics`."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class PollerMetrics:
@@ -28,6 +28,19 @@ class PollerMetrics:
         )
         self.messages = Counter(
             "stoker_poller_messages", "Messages given to Redis", ("channel", "outcome"), registry=self.registry
+        )
+        self.scheduler_calls = Counter(
+            "stoker_poller_scheduler_calls",
+            "Times a resource's scheduler was asked (kind: queue, cluster)",
+            ("resource_id", "kind", "outcome"),
+            registry=self.registry,
+        )
+        self.scheduler_seconds = Histogram(
+            "stoker_poller_scheduler_call_seconds",
+            "How long a resource's scheduler took to answer, or not to",
+            ("resource_id", "kind"),
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+            registry=self.registry,
         )
         self.watched_batches = Gauge(
             "stoker_poller_watched_batches", "Batches on the watch list", registry=self.registry

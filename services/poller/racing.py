@@ -1,8 +1,10 @@
 """Running things side by side until the first of them ends."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
+
+_CANCEL_AGAIN_SECONDS = 1.0
 
 
 async def first_to_end(*works: Coroutine[Any, Any, None]) -> None:
@@ -16,11 +18,13 @@ async def first_to_end(*works: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
-async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
+async def cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
     """Cancel these tasks and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    # Libraries below now and then take a cancellation for the end of a time of their own, and the task goes on.
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -1,19 +1,19 @@
 """Everything that is done for one resource: under its lease, at once when something moves, and every interval.
 
-Evidence that is asked for once per resource and interval (a cluster's queue) belongs into a round, next to what the
-followers of single profiles see; all of it ends in the same sightings.
+What followers see of single profiles' files and what the cluster's queue shows end in the same sightings.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
+from services.poller.cluster_watch import ClusterWatch
 from services.poller.follower import ProfileFollower
 from services.poller.health import HealthBook
 from services.poller.lease import ResourceLease
 from services.poller.metrics import PollerMetrics
 from services.poller.publisher import Publisher
 from services.poller.racing import cancelled, first_to_end, set_within
-from services.poller.sightings import Sighting, Sightings, differs, observation
+from services.poller.sightings import Sighting, Sightings, differs, files_differ, observation
 from services.poller.watch_list import WatchListSource
 from shared.contracts.watches import WatchedBatch, WatchedProfile
 from shared.logs import get_logger
@@ -42,11 +42,13 @@ class ResourceWatch:
         publisher: Publisher,
         metrics: PollerMetrics,
         new_follower: Callable[[Seat, Sightings, Callable[[str], None]], ProfileFollower],
+        new_cluster: Callable[[Sightings, Callable[[Collection[str], bool], Awaitable[None]]], ClusterWatch],
     ) -> None:
         self.resource_id = resource_id
         self.lease = lease
         self.profiles: dict[Seat, WatchedProfile] = {}
         self.sightings = Sightings()
+        self.cluster = new_cluster(self.sightings, self._queue_seen)
         self._source = source
         self._health = health
         self._publisher = publisher
@@ -81,6 +83,7 @@ class ResourceWatch:
             watched[profile.profile_id] = watched.get(profile.profile_id, 0) + len(profile.batches)
         for profile_id, batch_count in watched.items():
             self._health.watches(profile_id, batch_count)
+        self.cluster.update(profiles, self.interval_seconds)
         self._list_changed.set()
         (now, no_longer) = (self._listed, self._unlisted) if profiles else (self._unlisted, self._listed)
         now.set()
@@ -90,10 +93,6 @@ class ResourceWatch:
         """Redis is back: see whether the lease is still ours, and say again what the executor may have missed."""
         self.lease.look_now()
         self._round_wanted.set()
-
-    def differing(self) -> list[tuple[WatchedBatch, Sighting]]:
-        """Batches of which more is known here than the watch list shows."""
-        return list(self._differing(self._batches()))
 
     async def run(self) -> None:
         """Work whenever there is something to watch and nobody else does."""
@@ -108,6 +107,7 @@ class ResourceWatch:
                         self._follow_profiles(),
                         self._publish_moves(),
                         self._come_round(),
+                        self.cluster.run(),
                     )
             except Exception:
                 log.exception("watching a resource failed", resource_id=self.resource_id)
@@ -154,23 +154,34 @@ class ResourceWatch:
             moved, self._moved = self._moved, set()
             await self._publish(self._differing(batch for batch in self._batches() if batch.batch_id in moved))
 
+    async def _queue_seen(self, seen: Collection[str], news: bool) -> None:  # noqa: FBT001 - a callback's form
+        """Tell what a look at the queue showed of these batches; without news, what the executor still ignores."""
+        if not news and any(self._differing(batch for batch in self._batches() if batch.batch_id in seen)):
+            await self._ask_before_repeating()
+        for batch_id in seen:
+            self._note_move(batch_id)
+
     async def _come_round(self) -> None:
         while True:
-            await set_within(self._round_wanted, self.interval_seconds)
+            asked_for = await set_within(self._round_wanted, self.interval_seconds)
             self._metrics.rounds.inc()
-            await self._round()
+            # What the queue shows is told again with every look at it, which may be less often.
+            await self._round(differs if asked_for else files_differ)
 
-    async def _round(self) -> None:
+    async def _round(self, tells: Callable[[WatchedBatch, Sighting], bool]) -> None:
         for follower in list(self._followers.values()):
             await follower.still_looking()
-        if self.differing():
-            # The executor may know it by now: ask, before it is said once more.
-            await self._source.fresh(max_age_seconds=self.interval_seconds / 2)
-            await self._publish(self.differing())
+        if any(self._differing(self._batches(), tells)):
+            await self._ask_before_repeating()
+            await self._publish(self._differing(self._batches(), tells))
         for profile_id in {profile_id for profile_id, _ in self.profiles}:
             health = self._health.of(profile_id)
-            if health is not None and not health.reachable:
+            if health is not None and (not health.reachable or health.scheduler_error is not None):
                 await self._publisher.health(health)
+
+    async def _ask_before_repeating(self) -> None:
+        """Have a fresh list: the executor may know by now what is about to be said once more."""
+        await self._source.fresh(max_age_seconds=self.interval_seconds / 2)
 
     async def _publish(self, found: Iterable[tuple[WatchedBatch, Sighting]]) -> None:
         observations = [observation(self.resource_id, batch, seen) for batch, seen in found]
@@ -180,8 +191,10 @@ class ResourceWatch:
     def _batches(self) -> Iterable[WatchedBatch]:
         return (batch for profile in self.profiles.values() for batch in profile.batches)
 
-    def _differing(self, batches: Iterable[WatchedBatch]) -> Iterable[tuple[WatchedBatch, Sighting]]:
+    def _differing(
+        self, batches: Iterable[WatchedBatch], tells: Callable[[WatchedBatch, Sighting], bool] = differs
+    ) -> Iterable[tuple[WatchedBatch, Sighting]]:
         for batch in batches:
             seen = self.sightings.of(batch)
-            if seen is not None and differs(batch, seen):
+            if seen is not None and tells(batch, seen):
                 yield batch, seen

@@ -9,18 +9,24 @@ import msgspec
 
 from shared.contracts.watches import Observation, WatchedBatch
 from shared.pipes import FollowSeen
+from shared.slurm.digests import digest_state, is_over
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest evidence about one launch of a batch. `at` is when something last moved."""
+    """The latest evidence about one launch of a batch. `at` is when something last moved.
+
+    `exists` is None while its files have not been looked at; `scheduler` is the digest of the last look at the queue,
+    empty where there was none or it failed.
+    """
 
     native_id: str
     at: float
-    exists: bool
-    events_length: int
-    results_length: int
-    ended: bool
-    alive: bool | None
+    exists: bool | None = None
+    events_length: int | None = None
+    results_length: int | None = None
+    ended: bool = False
+    alive: bool | None = None
+    scheduler: str = ""
 
 
 class Sightings:
@@ -36,15 +42,26 @@ class Sightings:
 
     def note(self, batch: WatchedBatch, seen: FollowSeen, at: float) -> None:
         """Store what following the batch's files showed."""
-        self._by_batch[batch.batch_id] = Sighting(
-            native_id=batch.native_id,
+        self._by_batch[batch.batch_id] = msgspec.structs.replace(
+            self.of(batch) or Sighting(native_id=batch.native_id, at=at),
             at=at,
             exists=seen.exists,
-            events_length=seen.events_length,
-            results_length=seen.results_length,
+            events_length=seen.events_length if seen.exists else None,
+            results_length=seen.results_length if seen.exists else None,
             ended=seen.ended,
             alive=seen.alive,
         )
+
+    def note_scheduler(self, batch: WatchedBatch, digest: str, at: float) -> bool:
+        """Store what a look at the queue showed, and say whether that is news.
+
+        An empty digest: the look failed, or told nothing about this launch.
+        """
+        known = self.of(batch) or Sighting(native_id=batch.native_id, at=at)
+        if known.scheduler == digest:
+            return False
+        self._by_batch[batch.batch_id] = msgspec.structs.replace(known, scheduler=digest, at=at)
+        return True
 
     def keep_only(self, batches: Iterable[WatchedBatch]) -> None:
         """Forget everything about other batches."""
@@ -53,15 +70,28 @@ class Sightings:
 
 
 def differs(batch: WatchedBatch, seen: Sighting | None) -> bool:
-    """Say whether the executor does not know all of what was seen.
+    """Say whether the executor does not know all of what was seen."""
+    return seen is not None and (files_differ(batch, seen) or scheduler_differs(batch, seen))
+
+
+def files_differ(batch: WatchedBatch, seen: Sighting) -> bool:
+    """Say whether the batch's files, or its runner's lock, tell more than the executor knows.
 
     A batch that is still listed although it ended, died or lost its folder is a difference: the executor has to look.
     """
-    if seen is None:
+    if seen.exists is None:
         return False
     if seen.ended or seen.alive is False or not seen.exists:
         return True
     return (seen.events_length, seen.results_length) != (batch.events_offset, batch.results_offset)
+
+
+def scheduler_differs(batch: WatchedBatch, seen: Sighting) -> bool:
+    """Say whether the queue tells more than the executor knows.
+
+    What is over by the scheduler's word, and still listed, is a difference: the executor has to look again.
+    """
+    return seen.scheduler != "" and (seen.scheduler != batch.scheduler or is_over(seen.scheduler))
 
 
 def observation(resource_id: str, batch: WatchedBatch, seen: Sighting) -> Observation:
@@ -72,8 +102,10 @@ def observation(resource_id: str, batch: WatchedBatch, seen: Sighting) -> Observ
         resource_id=resource_id,
         native_id=batch.native_id,
         observed_at=seen.at,
-        events_length=seen.events_length if seen.exists else None,
-        results_length=seen.results_length if seen.exists else None,
+        events_length=seen.events_length,
+        results_length=seen.results_length,
         ended=seen.ended,
         alive=seen.alive,
+        scheduler_state=digest_state(seen.scheduler),
+        scheduler=seen.scheduler or None,
     )

@@ -45,4 +45,5 @@ def _batch_watch(batch: WatchedBatch, seen: Sighting | None) -> BatchWatch:
         ended=seen.ended,
         alive=seen.alive,
         differs=differs(batch, seen),
+        scheduler=seen.scheduler or None,
     )

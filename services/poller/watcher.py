@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from services.poller.cluster_watch import ClusterWatch
 from services.poller.connections import Connections
 from services.poller.follower import ProfileFollower
 from services.poller.health import HealthBook
@@ -16,6 +17,7 @@ from services.poller.pauses import Pauses
 from services.poller.publisher import Publisher
 from services.poller.racing import cancelled
 from services.poller.resource_watch import ResourceWatch, Seat
+from services.poller.scheduler_calls import SchedulerCalls
 from services.poller.sightings import Sightings
 from services.poller.views import profile_watch
 from services.poller.watch_list import GivesWatchList, WatchListSource
@@ -71,6 +73,10 @@ class Watcher:
             await cancelled(self._tasks)
             self._tasks.clear()
 
+    def resource(self, resource_id: str) -> ResourceWatch | None:
+        """Return the watch of a resource that is watched now, or was before."""
+        return self._resources.get(resource_id)
+
     def describe(self) -> Watches:
         """Say what is watched, since when, and how it goes."""
         received_at = self._source.received_at
@@ -118,6 +124,18 @@ class Watcher:
                 moved=moved,
             )
 
+        def new_cluster(
+            sightings: Sightings, seen: Callable[[Collection[str], bool], Awaitable[None]]
+        ) -> ClusterWatch:
+            return ClusterWatch(
+                connections=self._connections,
+                calls=SchedulerCalls(self._agents, self._metrics),
+                sightings=sightings,
+                health=self.health,
+                publisher=self._publisher,
+                seen=seen,
+            )
+
         return ResourceWatch(
             resource_id=resource_id,
             lease=ResourceLease(
@@ -128,6 +146,7 @@ class Watcher:
             publisher=self._publisher,
             metrics=self._metrics,
             new_follower=new_follower,
+            new_cluster=new_cluster,
         )
 
     async def _listen(self) -> None:

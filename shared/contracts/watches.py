@@ -8,6 +8,8 @@ from datetime import datetime
 
 import msgspec
 
+from shared.contracts.resources import ResourceType
+
 
 class WatchedBatch(msgspec.Struct, frozen=True, kw_only=True):
     """One batch that has been launched and has not ended, with what the executor has read of it so far."""
@@ -20,6 +22,8 @@ class WatchedBatch(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     events_offset: int = 0
     results_offset: int = 0
+    scheduler: str = ""
+    """What the executor knows of the scheduler's word, as `shared.slurm.digests` writes it; empty: nobody looked."""
 
 
 class WatchedProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,10 @@ class WatchedProfile(msgspec.Struct, frozen=True, kw_only=True):
     """The folder that the batches' folders are relative to: as it was when their jobs were accepted."""
     poll_interval_seconds: float
     batches: list[WatchedBatch]
+    resource_type: ResourceType = "local"
+    scheduler: bool = False
+    """Whether batches were launched by a scheduler, whose queue is then looked at too. Those with a `native_id` that
+    is none of the scheduler's were not."""
 
 
 class WatchList(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +51,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What the poller saw of one batch that differs from what the watch list says.
 
     `alive` is about local runners: whether the launch named by `native_id` still holds its lock (None: no evidence).
-    `scheduler_state` is SLURM's word for it (None: not asked, or absent). Never a verdict: the executor reads the
-    evidence itself.
+    `scheduler_state` is SLURM's word for it (None: not asked, or absent), `scheduler` the digest of the last look at
+    the queue (`STATE|Reason|start`, or `absent`; None: not looked, or the look failed). Never a verdict: the executor
+    reads the evidence itself. A digest that can only be followed by an end is told again with every look.
     """
 
     batch_id: str
@@ -57,6 +66,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     alive: bool | None = None
     scheduler_state: str | None = None
+    scheduler: str | None = None
 
 
 class Observations(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +77,11 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResourceHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How one profile's connection is doing, as the poller sees it."""
+    """How one profile's connection is doing, as the poller sees it.
+
+    `reachable` is about the agent. `scheduler_since` is since when the scheduler answers, or does not because of
+    `scheduler_error` (None: it has not been asked). Work goes on while it does not answer, and files are followed.
+    """
 
     profile_id: str
     resource_id: str
@@ -77,6 +91,8 @@ class ResourceHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_look_at: float | None = None
     error: str | None = None
     watched_batches: int = 0
+    scheduler_error: str | None = None
+    scheduler_since: float | None = None
 
 
 OBSERVATIONS_CHANNEL = "stoker:observations"
@@ -101,6 +117,7 @@ class BatchWatch(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     alive: bool | None = None
     differs: bool = False
+    scheduler: str | None = None
 
 
 class ProfileWatch(msgspec.Struct, frozen=True, kw_only=True):

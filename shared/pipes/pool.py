@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 from shared.contracts.holds import Connection
+from shared.contracts.resources import SlurmSudoResourceSpec
 from shared.errors import Unavailable
 from shared.pipes.connection import AgentConnection
 from shared.pipes.errors import Unreachable
+from shared.pipes.local import open_local_pipe
 from shared.pipes.opening import PipeOpener, open_pipe
+from shared.pipes.pipe import Pipe
 from shared.pipes.roots import roots_of
 
 SHORT_LIFE_SECONDS = 10.0
@@ -30,8 +33,15 @@ class _Entry:
         self.error = ""
         self.retry_at = 0.0
 
+    @property
+    def works(self) -> bool:
+        """Whether there is a connection that is not lost."""
+        return self.connection is not None and self.connection.lost is None
+
 
 _Key = tuple[str, int, str, int, tuple[tuple[str, str], ...]]
+_OWN_IDENTITY = ""
+"""Stands for the profile where the service asks as itself."""
 
 
 class AgentPool:
@@ -44,12 +54,14 @@ class AgentPool:
         self,
         *,
         opener: PipeOpener = open_pipe,
+        own_opener: Callable[[], Awaitable[Pipe]] = open_local_pipe,
         quiet_seconds: float = 300.0,
         first_delay_seconds: float = 0.5,
         longest_delay_seconds: float = 60.0,
         answer_timeout_seconds: float = 30.0,
     ) -> None:
         self._opener = opener
+        self._own_opener = own_opener
         self._quiet_seconds = quiet_seconds
         self._first_delay_seconds = first_delay_seconds
         self._longest_delay_seconds = longest_delay_seconds
@@ -65,13 +77,37 @@ class AgentPool:
         was accepted with. Raises Unreachable (says since when) while it cannot be opened, Invalid when it never can.
         """
         roots = roots_of(connection) if roots is None else roots
-        key = (
-            connection.profile.id,
-            connection.profile.version,
-            connection.resource.id,
-            connection.resource.version,
-            tuple(sorted(roots.items())),
-        )
+        key = (*_versions(connection), tuple(sorted(roots.items())))
+
+        async def opened() -> Pipe:
+            return await self._opener(connection)
+
+        return await self._working(key, connection, roots, opened)
+
+    async def scheduler_agent(
+        self, connection: Connection, *, as_user: bool = False, roots: Mapping[str, str] | None = None
+    ) -> AgentConnection:
+        """Return an agent that can ask the resource's scheduler. Raises as `agent` does.
+
+        It touches no file, so any connection of the profile will do: one that works, else one that is being opened
+        or backed off from. Only where there is none at all, one is opened, with `roots` as `agent` has them: say
+        those that will be asked for, and it stays the only one. On `slurm_sudo` it is the service itself that asks,
+        with one agent for all profiles of the resource, unless `as_user` (where users do not see each other's jobs).
+        """
+        if isinstance(connection.resource.spec, SlurmSudoResourceSpec) and not as_user:
+            resource = connection.resource
+            own: _Key = (_OWN_IDENTITY, 0, resource.id, resource.version, ())
+            return await self._working(own, connection, {}, self._own_opener)
+        versions = _versions(connection)
+        known = [(key, entry) for key, entry in self._entries.items() if key[:-1] == versions]
+        if known:
+            key, _ = max(known, key=lambda one: one[1].works)
+            roots = dict(key[-1])
+        return await self.agent(connection, roots)
+
+    async def _working(
+        self, key: _Key, connection: Connection, roots: Mapping[str, str], opener: Callable[[], Awaitable[Pipe]]
+    ) -> AgentConnection:
         entry = self._entries.setdefault(key, _Entry())
         if entry.connection is not None and entry.connection.lost is None:
             return entry.connection
@@ -85,7 +121,7 @@ class AgentPool:
                 self._note_loss(entry, entry.connection.lost or "")
                 entry.connection = None
             self._refuse_while_backing_off(entry, connection)
-            return await self._open(entry, connection, roots)
+            return await self._open(entry, connection, roots, opener)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -97,11 +133,17 @@ class AgentPool:
         entries, self._entries = self._entries, {}
         await asyncio.gather(*(one.connection.close() for one in entries.values() if one.connection is not None))
 
-    async def _open(self, entry: _Entry, connection: Connection, roots: Mapping[str, str]) -> AgentConnection:
+    async def _open(
+        self,
+        entry: _Entry,
+        connection: Connection,
+        roots: Mapping[str, str],
+        opener: Callable[[], Awaitable[Pipe]],
+    ) -> AgentConnection:
         if self._closed:
             raise Unavailable("the service is stopping")
         try:
-            pipe = await self._opener(connection)
+            pipe = await opener()
             opened = await AgentConnection.open(pipe, roots, answer_timeout_seconds=self._answer_timeout_seconds)
         except Unavailable as error:
             self._note_failure(entry, error.message)
@@ -157,3 +199,8 @@ class AgentPool:
                 if quiet:
                     del self._entries[key]
                     await entry.connection.close()
+
+
+def _versions(connection: Connection) -> tuple[str, int, str, int]:
+    profile, resource = connection.profile, connection.resource
+    return profile.id, profile.version, resource.id, resource.version

@@ -8,6 +8,14 @@ __all__ = ["QUERY_ENVIRONMENT", "last_words", "only_gone", "why_no_answer"]
 
 _NO_ANSWER = (
     (re.compile(r"socket timed out|timed out on send|i/o operation", re.IGNORECASE), "SLURM did not answer in time"),
+    # Before the controller, of which the same words about the network are said.
+    (
+        re.compile(
+            r"slurm_persist_conn_open|persistinit|problem talking to the database|unable to connect to database",
+            re.IGNORECASE,
+        ),
+        "SLURM's accounting cannot be reached",
+    ),
     (
         re.compile(
             r"unable to contact slurm controller|zero bytes were transmitted or received|connection refused"
@@ -17,12 +25,6 @@ _NO_ANSWER = (
             re.IGNORECASE,
         ),
         "SLURM's controller cannot be reached",
-    ),
-    (
-        re.compile(
-            r"slurm_persist_conn_open|problem talking to the database|unable to connect to database", re.IGNORECASE
-        ),
-        "SLURM's accounting cannot be reached",
     ),
     (
         re.compile(r"munge|protocol authentication error|authentication (?:error|credential)", re.IGNORECASE),

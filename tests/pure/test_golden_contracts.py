@@ -11,8 +11,17 @@ import pytest
 from shared.contracts.keys import AccessKey, Caller, NewAccessKey
 from shared.contracts.problems import FieldError, Problem
 from shared.contracts.profiles import Profile, ProfileSpec
+from shared.contracts.queues import ClusterQueue, QueueEntry
 from shared.contracts.resources import Resource, ResourceSpec
 from shared.contracts.ssh import SshHostKey, SshHostKeys
+from shared.contracts.watches import (
+    Observation,
+    Observations,
+    ResourceHealth,
+    WatchedBatch,
+    WatchedProfile,
+    WatchList,
+)
 from tests.workshop.registry import KINDS, seed
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -51,6 +60,43 @@ def profile(kind: Any) -> Profile:
 ACCESS_KEY = AccessKey(
     id=ID, name="laptop", role="user", owner="group", profile_ids=[ID], created_at=MADE, expires_at=CHANGED
 )
+WATCHED = WatchedBatch(
+    batch_id=ID,
+    job_id=ID,
+    folder="2026-01/job/batches/00000",
+    native_id="4711_3",
+    state="queued",
+    events_offset=19,
+    scheduler="PENDING|Priority|1769860800",
+)
+SEEN = Observation(
+    batch_id=ID,
+    job_id=ID,
+    resource_id=ID,
+    native_id="4711_3",
+    observed_at=1769860801.5,
+    events_length=19,
+    results_length=0,
+    scheduler_state="RUNNING",
+    scheduler="RUNNING|None|1769860800",
+)
+WAITING = QueueEntry(
+    native_id="4711_[5-9]",
+    launches=5,
+    state="PENDING",
+    waits=True,
+    reason="jobs with a higher priority are ahead of it (Priority)",
+    partition="main",
+    nodes="",
+    cpus=2,
+    memory="4G",
+    gres="gpu:v100:1",
+    submitted_at=MADE,
+    starts_at=CHANGED,
+    user="jdoe",
+    account="lab1",
+    name="stoker-1",
+)
 THINGS: dict[str, msgspec.Struct] = {
     **{f"resource_{kind}": resource(kind) for kind in KINDS},
     **{f"profile_{kind}": profile(kind) for kind in KINDS},
@@ -70,6 +116,38 @@ THINGS: dict[str, msgspec.Struct] = {
                 line="[login.example.org]:2222 ssh-ed25519 AAAA",
             )
         ],
+    ),
+    "watch_list": WatchList(
+        profiles=[
+            WatchedProfile(
+                profile_id=ID,
+                resource_id=ID,
+                jobs_root="~/stoker",
+                poll_interval_seconds=5.0,
+                batches=[WATCHED],
+                resource_type="slurm_sudo",
+                scheduler=True,
+            )
+        ]
+    ),
+    "observations": Observations(poller_id="host-1", observations=[SEEN]),
+    "resource_health": ResourceHealth(
+        profile_id=ID,
+        resource_id=ID,
+        reachable=True,
+        since=1769860800.0,
+        last_look_at=1769860900.0,
+        watched_batches=1,
+        scheduler_error="SLURM's controller cannot be reached",
+        scheduler_since=1769860850.0,
+    ),
+    "cluster_queue": ClusterQueue(
+        resource_id=ID,
+        looked_at=MADE,
+        age_seconds=2.5,
+        watched=True,
+        count=1,
+        items=[WAITING],
     ),
     "problem": Problem(
         type="urn:stoker:problem:invalid-request",

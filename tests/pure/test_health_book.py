@@ -61,3 +61,23 @@ def test_the_number_of_batches_is_known_before_the_first_look() -> None:
     assert book.all() == []
     book.failed("p", "r", "no route")
     assert [entry.watched_batches for entry in book.all()] == [2]
+
+
+def test_a_silent_scheduler_is_told_beside_a_reachable_agent_with_since_when() -> None:
+    clock = Clock()
+    book = HealthBook(clock)
+    assert book.scheduler("p", None)
+    assert book.of("p") is None
+    clock.now = 1010.0
+    book.looked("p", "r")
+    assert book.scheduler("p", "no controller")
+    clock.now = 1020.0
+    assert not book.scheduler("p", "still none")
+    book.looked("p", "r")
+    health = book.of("p")
+    assert health is not None
+    assert (health.reachable, health.scheduler_error, health.scheduler_since) == (True, "still none", 1010.0)
+    assert book.scheduler("p", None)
+    health = book.of("p")
+    assert health is not None
+    assert (health.scheduler_error, health.scheduler_since) == (None, 1020.0)

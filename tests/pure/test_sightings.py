@@ -81,3 +81,44 @@ def test_a_folder_that_is_gone_has_no_lengths() -> None:
     assert sighting is not None
     said = observation("r", batch(), sighting)
     assert (said.events_length, said.results_length) == (None, None)
+
+
+def looked(digest: str, of: WatchedBatch) -> Sightings:
+    sightings = Sightings()
+    sightings.note_scheduler(of, digest, at=6.0)
+    return sightings
+
+
+def test_what_the_queue_shows_is_a_difference_until_the_list_shows_it() -> None:
+    sightings = looked("RUNNING|None|7", batch())
+    assert differs(batch(), sightings.of(batch()))
+    assert not differs(batch(scheduler="RUNNING|None|7"), sightings.of(batch()))
+    assert differs(batch(scheduler="PENDING|Priority|9"), sightings.of(batch()))
+
+
+@pytest.mark.parametrize("digest", ["absent", "TIMEOUT|TimeLimit|7"])
+def test_what_is_over_by_the_queue_stays_a_difference_while_it_is_listed(digest: str) -> None:
+    assert differs(batch(scheduler=digest), looked(digest, batch()).of(batch()))
+
+
+def test_a_failed_look_takes_back_what_the_queue_showed_and_nothing_of_the_files() -> None:
+    sightings = noted(seen(events_length=11), batch())
+    assert sightings.note_scheduler(batch(), "absent", at=6.0)
+    assert not sightings.note_scheduler(batch(), "absent", at=7.0)
+    assert sightings.note_scheduler(batch(), "", at=8.0)
+    known = batch(events_offset=11)
+    assert not differs(known, sightings.of(known))
+    assert differs(batch(), sightings.of(batch()))
+
+
+def test_files_and_queue_are_told_in_one_observation() -> None:
+    sightings = looked("RUNNING|None|7", batch())
+    sightings.note(batch(), seen(), at=7.0)
+    sighting = sightings.of(batch())
+    assert sighting is not None
+    said = observation("r", batch(), sighting)
+    assert (said.scheduler, said.scheduler_state, said.events_length) == ("RUNNING|None|7", "RUNNING", 10)
+    gone = looked("absent", batch()).of(batch())
+    assert gone is not None
+    said = observation("r", batch(), gone)
+    assert (said.scheduler, said.scheduler_state, said.events_length) == ("absent", None, None)

@@ -16,7 +16,15 @@ from tests.waiting import until
 from tests.workshop.serving import World, ended, served
 
 pytestmark = pytest.mark.anyio
-PATHS = ("/v1/watches", "/v1/resources-health", "/metrics", "/schema", "/schema/openapi.json", "/nothing/here")
+PATHS = (
+    "/v1/watches",
+    "/v1/resources-health",
+    "/v1/queues/r",
+    "/metrics",
+    "/schema",
+    "/schema/openapi.json",
+    "/nothing/here",
+)
 
 
 @pytest.fixture
@@ -93,6 +101,18 @@ async def test_a_users_key_does_not_see_what_others_run(world: World) -> None:
             assert answer.json()["type"] == "urn:stoker:problem:forbidden"
 
 
+async def test_a_resource_without_a_known_queue_is_told_with_when_there_would_be_one(world: World) -> None:
+    users_key = await world.user_key(world.registry_client, "somebody")
+    async with world.executor(), served(create_app(settings(world))) as url:
+        for key in (world.admin_key, users_key):
+            async with http(url, key) as it:
+                for resource_id in ("nothing-like-this", world.resource.id):
+                    answer = await it.get(f"/v1/queues/{resource_id}")
+                    assert answer.status_code == 404
+                    assert "looks only while a SLURM job runs there" in answer.json()["detail"]
+                assert (await it.get("/v1/queues/r?cursor=x")).status_code == 422
+
+
 async def test_a_services_key_may_ask(world: World) -> None:
     async with world.executor(), served(create_app(settings(world))) as url, http(url, world.service_key) as it:
         assert (await it.get("/v1/watches")).status_code == 200
@@ -101,7 +121,15 @@ async def test_a_services_key_may_ask(world: World) -> None:
 async def test_metrics_and_description_name_what_is_the_pollers_own(world: World) -> None:
     async with world.executor(), served(create_app(settings(world))) as url, http(url, world.admin_key) as it:
         metrics = (await it.get("/metrics")).text
-        for name in ("watch_list_requests", "follows", "observations", "messages", "rounds", "watched_batches"):
+        for name in (
+            "watch_list_requests",
+            "follows",
+            "observations",
+            "messages",
+            "rounds",
+            "watched_batches",
+            "scheduler_calls",
+        ):
             assert f"# HELP stoker_poller_{name}" in metrics
         document = (await it.get("/schema/openapi.json")).json()
         assert {"/v1/watches", "/v1/resources-health", "/health/live", "/health/ready"} <= document["paths"].keys()

@@ -253,6 +253,11 @@ def test_unknown_names_are_told_with_where_to_look(stack: RunningStack) -> None:
     assert (ran.code, "stoker profile list" in ran.err) == (3, True)
 
 
+def test_a_resource_without_a_queue_is_told(stack: RunningStack) -> None:
+    ran = stack.run("queue", "local")
+    assert (ran.code, "looks only while a SLURM job runs there" in ran.err) == (3, True)
+
+
 def test_version_and_completion_need_no_stack(stack: RunningStack) -> None:
     assert stack.run("--version").out.startswith("stoker ")
     assert "stoker" in stack.run("--show-completion", "bash").out

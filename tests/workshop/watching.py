@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from services.poller.connections import Connections
+from services.poller.connections import Connections, KnowsConnections
 from services.poller.metrics import PollerMetrics
+from services.poller.watch_list import GivesWatchList
 from services.poller.watcher import Watcher
 from shared.bus import RECONNECTED, Bus
 from shared.contracts.holds import Connection
@@ -161,6 +162,11 @@ class RunningPoller:
     def count(self, name: str) -> int:
         return int(self._metrics.registry.get_sample_value(f"stoker_poller_{name}_total") or 0)
 
+    def scheduler_calls(self, resource_id: str, kind: str, outcome: str) -> int:
+        labels = {"resource_id": resource_id, "kind": kind, "outcome": outcome}
+        name = "stoker_poller_scheduler_calls_total"
+        return int(self._metrics.registry.get_sample_value(name, labels) or 0)
+
     @property
     def working(self) -> bool:
         return any(profile.working for profile in self.watcher.describe().profiles)
@@ -173,8 +179,8 @@ class RunningPoller:
 @asynccontextmanager
 async def polling(
     redis_url: str,
-    executor: ListingExecutor,
-    registry: OneConnection,
+    executor: GivesWatchList,
+    registry: KnowsConnections,
     *,
     poller_id: str = "poller-1",
     agents: AgentPool | None = None,

@@ -7,17 +7,25 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shared.contracts.holds import Connection
-from shared.contracts.profiles import LocalProfileSpec, Profile
-from shared.contracts.resources import LocalResourceSpec, LocalRunnerConfig, PythonConfig, Resource
+from shared.contracts.profiles import LocalProfileSpec, Profile, SlurmSudoProfileSpec
+from shared.contracts.resources import (
+    LocalResourceSpec,
+    LocalRunnerConfig,
+    PythonConfig,
+    Resource,
+    SlurmSudoResourceSpec,
+)
 from shared.errors import Unavailable
 from shared.pipes import JOBS, AgentPool, Pipe, Place
 from shared.pipes.child import ChildPipe
 from shared.pipes.errors import Unreachable
 from shared.pipes.local import open_local_pipe
 from tests.workshop import soon
+from tests.workshop.registry import seed
 
 pytestmark = pytest.mark.anyio
 
@@ -127,3 +135,50 @@ async def test_a_quiet_connection_is_closed_and_opened_again_when_needed(tmp_pat
 async def test_an_agent_that_cannot_be_started_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await open_local_pipe("/no/such/python")
+
+
+def cluster_connection(profile_id: str) -> Connection:
+    """A profile of one cluster that is reached through sudo."""
+    common = {"version": 1, "created_at": NOW, "updated_at": NOW}
+    spec = msgspec.convert(seed("resource_slurm_sudo"), SlurmSudoResourceSpec)
+    resource = Resource(id="cluster", name="cluster", type="slurm_sudo", spec=spec, **common)
+    profile = Profile(
+        id=profile_id,
+        resource_id="cluster",
+        name=profile_id,
+        resource_type="slurm_sudo",
+        spec=SlurmSudoProfileSpec(name=profile_id, username=profile_id),
+        **common,
+    )
+    return Connection(resource=resource, profile=profile)
+
+
+async def test_a_service_asks_a_scheduler_as_itself_by_one_agent_for_all_profiles(tmp_path: Path) -> None:
+    own, opener = [], Opener()
+
+    async def open_own() -> Pipe:
+        own.append(await open_local_pipe())
+        return own[-1]
+
+    pool = AgentPool(opener=opener, own_opener=open_own)
+    asked = [pool.scheduler_agent(cluster_connection(profile)) for profile in ("ada", "grace") * 5]
+    agents = await asyncio.gather(*asked)
+    assert len(set(map(id, agents))) == len(own) == 1
+    assert opener.tries == 0
+    users = await pool.agent(cluster_connection("ada"), {JOBS: str(tmp_path)})
+    assert users is not agents[0]
+    await pool.close()
+
+
+async def test_asking_a_scheduler_as_the_user_opens_no_further_connection(tmp_path: Path) -> None:
+    opener = Opener()
+    pool = AgentPool(opener=opener)
+    roots = {JOBS: str(tmp_path)}
+    found = await asyncio.gather(
+        pool.agent(cluster_connection("ada"), roots),
+        *(pool.scheduler_agent(cluster_connection("ada"), as_user=True, roots={"x": "/"}) for _ in range(5)),
+    )
+    assert len(set(map(id, found))) == opener.tries == 1
+    first = await pool.scheduler_agent(cluster_connection("grace"), as_user=True, roots=roots)
+    assert await pool.agent(cluster_connection("grace"), roots) is first
+    await pool.close()
