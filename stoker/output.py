@@ -93,11 +93,16 @@ def seconds(count: float | None) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def moment(value: datetime) -> str:
+    """A point in time, in UTC."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
 def _text(value: object) -> str:
     match value:
         case None:
             return ""
         case datetime():
-            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+            return moment(value)
         case _:
             return str(value)

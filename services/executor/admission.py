@@ -12,19 +12,20 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
+from services.executor.batch_plan import BatchPlan
 from services.executor.connections import Connections
 from services.executor.holds import Holds, NewHold
-from services.executor.planner import BatchPlan, plan_local
+from services.executor.planner import plan_job
 from services.executor.repositories import holds as hold_rows
 from services.executor.repositories import jobs as rows
 from services.executor.repositories.progress import encode
 from services.executor.submission import check_submission
 from services.executor.views import show_job
 from shared.contracts.holds import Connection
-from shared.contracts.jobs import Job, JobSubmit, Plan
+from shared.contracts.jobs import Job, JobSubmit
 from shared.contracts.keys import Caller
 from shared.contracts.problems import FieldError
-from shared.contracts.resources import LocalResourceSpec, ResourceType
+from shared.contracts.resources import ResourceType
 from shared.database import Database
 from shared.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from shared.failpoints import failpoint
@@ -81,26 +82,13 @@ class Admission:
         """
         if (known := await self._known(request)) is not None:
             return known
-        files, arguments = await _prepared(submit)
+        files, arguments = await prepared(submit)
 
         async def fill(connection: AsyncConnection, job_id: str, plan: BatchPlan) -> None:
             await rows.add_units(connection, job_id, plan.batches, arguments)
             await rows.add_files(connection, job_id, files)
 
         return await self._accept(request, submit, fill)
-
-    async def plan(self, caller: Caller, submit: JobSubmit) -> Plan:
-        """What `submit` would do, without doing it. Raises the same errors."""
-        await _prepared(submit)
-        connection = await self._usable(caller, submit.profile_id)
-        plan = self._planned(submit, connection)
-        return Plan(
-            resource_id=connection.resource.id,
-            profile_id=submit.profile_id,
-            unit_count=len(submit.units),
-            batches=plan.batches,
-            warnings=plan.warnings,
-        )
 
     async def rerun(self, request: Request, job_id: str) -> Job:
         """A new job of another one's command, units and files. Raises as `submit`; NotFound for the job too."""
@@ -124,8 +112,8 @@ class Admission:
         async with self._database.read() as connection:
             return await _same_call(connection, request)
 
-    async def _usable(self, caller: Caller, profile_id: str) -> Connection:
-        """The connection of a profile that this caller may submit to now."""
+    async def usable(self, caller: Caller, profile_id: str) -> Connection:
+        """The connection of a profile that this caller may submit to now. Raises as `submit`."""
         if caller.role == "service":
             raise Forbidden("jobs are submitted with an admin's or a user's key")
         if caller.role == "user" and profile_id not in caller.profile_ids:
@@ -135,7 +123,7 @@ class Admission:
         except NotFound:
             raise no_such_profile(profile_id) from None
         kind = connection.resource.type
-        if kind not in self._resource_types or not isinstance(connection.resource.spec, LocalResourceSpec):
+        if kind not in self._resource_types:
             served = ", ".join(sorted(self._resource_types))
             message = f"is a profile of a {kind} resource, on which this instance cannot run jobs (served: {served})"
             raise Invalid("Jobs cannot run there", [FieldError("profile_id", message)])
@@ -147,15 +135,9 @@ class Admission:
             )
         return connection
 
-    def _planned(self, submit: JobSubmit, connection: Connection) -> BatchPlan:
-        spec = connection.resource.spec
-        if not isinstance(spec, LocalResourceSpec):
-            raise Invalid("Jobs cannot run there", [FieldError("profile_id", "is not on a local resource")])
-        return plan_local(submit, spec.jobs_runner_config, self._cpu_count)
-
     async def _accept(self, request: Request, submit: JobSubmit, fill: Fill) -> Job:
-        connection = await self._usable(request.caller, submit.profile_id)
-        plan = self._planned(submit, connection)
+        connection = await self.usable(request.caller, submit.profile_id)
+        plan = plan_job(submit, connection.resource.spec, self._cpu_count)
         new = _new_job(request, submit, connection, plan)
         for _ in range(_TRIES):
             try:
@@ -198,7 +180,7 @@ class Admission:
             return show_job(row)
 
 
-async def _prepared(submit: JobSubmit) -> tuple[dict[str, bytes], list[str]]:
+async def prepared(submit: JobSubmit) -> tuple[dict[str, bytes], list[str]]:
     """Files and arguments as they are stored. Raises Invalid."""
 
     def prepare() -> tuple[dict[str, bytes], list[str]]:

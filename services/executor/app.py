@@ -11,6 +11,7 @@ from litestar import Litestar
 
 from services.executor.admission import Admission
 from services.executor.archive import Archive
+from services.executor.batch_file import StagingLimits
 from services.executor.cancellation import Cancellation
 from services.executor.catalogue import Catalogue
 from services.executor.collector import Collector
@@ -28,12 +29,18 @@ from services.executor.host_keys import HostKeys
 from services.executor.inspection import Inspection
 from services.executor.job_agents import JobAgents
 from services.executor.job_log import JobLogs
+from services.executor.judges import LocalJudge
+from services.executor.launchers import LocalLauncher
 from services.executor.notifying import NotifyingDatabase
+from services.executor.preview import Previews
 from services.executor.removal import Removal
 from services.executor.retention import Retention
+from services.executor.scheduler_looks import SchedulerLooks
 from services.executor.services import Services
 from services.executor.settings import ExecutorSettings
-from services.executor.staging import StagingLimits
+from services.executor.slurm_judge import SlurmJudge
+from services.executor.slurm_launcher import SlurmLauncher
+from services.executor.slurm_verdicts import Graces
 from services.executor.stream import EventStream
 from services.executor.trial import Trial
 from services.executor.unit_log import UnitLogs
@@ -64,19 +71,36 @@ def build(settings: ExecutorSettings) -> Litestar:
     job_agents = JobAgents(agents, connections)
     holds = Holds(database, registry)
 
+    looks = SchedulerLooks(agents)
+    slurm = SlurmLauncher(
+        database=database, agents=job_agents, looks=looks, doubt_seconds=settings.submission_doubt_seconds
+    )
+    slurm_judge = SlurmJudge(
+        database=database,
+        agents=job_agents,
+        looks=looks,
+        launcher=slurm,
+        graces=Graces(files_seconds=settings.files_grace_seconds, absent_seconds=settings.absent_grace_seconds),
+    )
+
     engine = Engine(
         dispatcher=Dispatcher(
             holder=holder,
             database=database,
             bus=bus,
             agents=job_agents,
+            launchers={"local": LocalLauncher(), "slurm_sudo": slurm, "slurm_ssh": slurm},
             limits=StagingLimits(
                 output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
             ),
             lease_seconds=settings.lease_seconds,
         ),
         collector=Collector(
-            holder=holder, database=database, agents=job_agents, lease_seconds=settings.lease_seconds
+            holder=holder,
+            database=database,
+            agents=job_agents,
+            judges={"local": LocalJudge(database), "slurm_sudo": slurm_judge, "slurm_ssh": slurm_judge},
+            lease_seconds=settings.lease_seconds,
         ),
         bus=bus,
     )
@@ -104,6 +128,7 @@ def build(settings: ExecutorSettings) -> Litestar:
     services = Services(
         database=database,
         admission=admission,
+        previews=Previews(admission=admission, agents=agents, looks=looks, cpu_count=cpu_count),
         catalogue=catalogue,
         cancellation=cancellation,
         removal=removal,
@@ -114,9 +139,10 @@ def build(settings: ExecutorSettings) -> Litestar:
         inspection=Inspection(
             connections=connections,
             bus=bus,
+            opener=opener,
+            agent_file=settings.agent_file,
             resource_types=settings.resource_types,
             cpu_count=cpu_count,
-            opener=opener,
             trial=Trial(admission, catalogue, cancellation, removal),
         ),
         usage=DiskUsage(database, job_agents),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from services.executor.planner import BatchPlan
+from services.executor.batch_plan import BatchPlan
 from shared.contracts.jobs import PlannedBatch
 from shared.contracts.problems import FieldError
 from shared.contracts.resources import BatchingConfig

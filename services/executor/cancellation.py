@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable
 
 from services.executor.admission import may_see, no_such_job
-from services.executor.repositories.batches import batches_of, move_batch
+from services.executor.batch_end import end_batch
+from services.executor.next_batches import plan_next
+from services.executor.repositories.batches import batches_of
 from services.executor.repositories.jobs import find_job, request_cancel
-from services.executor.repositories.progress import Moves, encode, lock_job, settle
-from services.executor.repositories.units import end_unfinished
+from services.executor.repositories.progress import Moves, lock_job, settle
 from services.executor.states import FINAL_JOB_STATES
+from services.executor.verdicts import Ending
 from services.executor.views import show_job
 from shared.contracts.jobs import Job, Reason
 from shared.contracts.keys import Caller
@@ -17,6 +19,7 @@ from shared.errors import Conflict, Forbidden
 from shared.failpoints import failpoint
 
 _NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
+_NOT_LAUNCHED = Ending("revoked", _NEVER_STARTED, ("cancelled", _NEVER_STARTED), ("cancelled", _NEVER_STARTED))
 
 
 class Cancellation:
@@ -47,12 +50,8 @@ class Cancellation:
                 # A batch that is still `planned` is launched only after a transaction under the same lock, which
                 # will find it revoked: nothing of it can be on its way.
                 for batch in await batches_of(connection, job_id, ("planned",)):
-                    ended = {"state": "revoked", "ended_at": now, "reason": encode(_NEVER_STARTED)}
-                    await move_batch(connection, batch.id, ("planned",), **ended)
-                    outcome = ("cancelled", _NEVER_STARTED)
-                    await end_unfinished(
-                        connection, job_id, batch.batch_index, started=outcome, waiting=outcome, at=now, moves=moves
-                    )
+                    await end_batch(connection, job, batch, _NOT_LAUNCHED, moves, before=("planned",))
+                await plan_next(connection, job, moves)
                 await settle(connection, job, moves)
             row = await find_job(connection, job_id)
             assert row is not None  # noqa: S101 - locked by this transaction

@@ -8,9 +8,10 @@ from sqlalchemy import Row
 from services.executor.admission import may_see, no_such_job
 from services.executor.repositories import jobs as job_rows
 from services.executor.repositories import unit_pages
+from services.executor.repositories.attempts import attempts_of
 from services.executor.repositories.batches import batches_of
-from services.executor.views import show_batch, show_job, show_unit
-from shared.contracts.jobs import MAX_UNITS, Batch, Counts, Job, Unit
+from services.executor.views import show_attempt, show_batch, show_job, show_unit
+from shared.contracts.jobs import MAX_UNITS, Attempt, Batch, Counts, Job, Unit
 from shared.contracts.keys import Caller
 from shared.database import Database
 from shared.errors import NotFound
@@ -96,6 +97,12 @@ class Catalogue:
             self._owners[job_id] = owner
         if caller.role == "user" and caller.owner != owner:
             raise no_such_job(job_id)
+
+    async def attempts(self, caller: Caller, job_id: str, index: int) -> list[Attempt]:
+        """The attempts of a unit that others followed, in order; the latest is the unit itself."""
+        await self.unit_row(caller, job_id, index)
+        async with self._database.read() as connection:
+            return [show_attempt(row) for row in await attempts_of(connection, job_id, index)]
 
     async def unit_row(self, caller: Caller, job_id: str, index: int) -> Row[Any]:
         """One unit's row."""

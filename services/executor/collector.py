@@ -4,20 +4,25 @@ Messages say where to look; what is stored is only what was read from the resour
 stored in one transaction with the offset up to which it was read, so nothing is counted twice, whoever reads it.
 """
 
-import time
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.job_agents import JobAgents, batch_folder_of, folder_of
+from services.executor.batch_end import end_batch
+from services.executor.job_agents import JobAgents, batch_folder_of, batch_name, folder_of, native_ids_of
+from services.executor.judges import Judge, Judged
 from services.executor.records import EventRecord, Records, ResultRecord
 from services.executor.repositories import leases
-from services.executor.repositories.batches import find_batch, move_batch
-from services.executor.repositories.progress import Moves, encode, lock_job, settle
-from services.executor.repositories.units import apply_records, end_unfinished
+from services.executor.repositories.batches import batches_of, find_batch, move_batch
+from services.executor.repositories.jobs import note_wait
+from services.executor.repositories.progress import Moves, lock_job, settle
+from services.executor.repositories.units import apply_records
 from services.executor.states import FINAL_BATCH_STATES
-from services.executor.verdicts import Ending, Verdict, ending, judge_local
+from services.executor.stored_submit import connection_of, retries_of
+from shared.contracts.resources import ResourceType
+from shared.contracts.watches import Observation
 from shared.database import Database
 from shared.failpoints import failpoint
 from shared.logs import get_logger
@@ -30,7 +35,7 @@ _LAUNCHED = ("launching", "queued", "running")
 
 
 class Collector:
-    """Brings one batch at a time up to date with its folder."""
+    """Brings batches of one job at a time up to date with their folders."""
 
     def __init__(
         self,
@@ -38,43 +43,64 @@ class Collector:
         holder: str,
         database: Database,
         agents: JobAgents,
+        judges: Mapping[ResourceType, Judge],
         lease_seconds: float = 30.0,
     ) -> None:
         self._holder = holder
         self._database = database
         self._agents = agents
+        self._judges = judges
         self._lease_seconds = lease_seconds
 
-    async def collect(self, batch_id: str) -> None:
-        """Read what is new of a batch and end it if the evidence says so. Raises Unavailable; repeating is safe."""
-        async with self._database.write() as connection:
-            batch = await find_batch(connection, batch_id)
-            if batch is None or batch.state not in _LAUNCHED:
-                return
-            if not await leases.acquire(connection, batch.job_id, self._holder, self._lease_seconds):
-                return
-            job = await lock_job(connection, batch.job_id)
-        agent = await self._agents.of(job)
-        found, verdict = await self._look(agent, job, batch)
-        failpoint("collector.looked")
-        await self._read_on(agent, job, batch, found)
-        failpoint("collector.read")
-        if verdict is not Verdict.GO_ON:
-            await self._end(job.id, batch, verdict, found.runner_log_tail.strip())
-        failpoint("collector.ended")
+    async def collect(self, job_id: str, hints: Mapping[str, Observation]) -> bool:
+        """Read what is new of these batches and end them if the evidence says so; whether there is more to launch.
 
-    async def _look(self, agent: AgentConnection, job: Row[Any], batch: Row[Any]) -> tuple[Evidence, Verdict]:
-        place, name = folder_of(job), f"{batch.batch_index:05d}"
-        found = (await agent.find(place, [name]))[name]
-        verdict = judge_local(found)
-        if verdict in (Verdict.RUNNER_DIED, Verdict.NEVER_CLAIMED):
-            # Make it certain before it is believed: after this no launch can start, strays are gone, and what a dying
-            # runner wrote last is seen by the second look.
-            await agent.revoke(place, [name])
-            found = (await agent.find(place, [name]))[name]
-            again = judge_local(found)
-            verdict = verdict if again is Verdict.REVOKED else again
-        return found, verdict
+        `hints` by batch id. Raises Unavailable; repeating is safe.
+        """
+        async with self._database.write() as connection:
+            if not await leases.acquire(connection, job_id, self._holder, self._lease_seconds):
+                return False
+            job = await lock_job(connection, job_id)
+            batches = [one for one in await batches_of(connection, job_id, _LAUNCHED) if one.id in hints]
+        if not batches:
+            return False
+        agent = await self._agents.of(job)
+        judge = self._judges[connection_of(job).resource.type]
+        found = await agent.find(folder_of(job), [batch_name(batch) for batch in batches], native_ids_of(batches))
+        failpoint("collector.looked")
+        verdicts = await judge.judge(agent, job, _in_question(batches, found, hints), found)
+        for batch in batches:
+            judged = verdicts.get(batch.id)
+            files = found[batch_name(batch)] if judged is None else judged.files
+            await self._read_on(agent, job, batch, files)
+        failpoint("collector.read")
+        await self._store_verdicts(job.id, batches, verdicts)
+        failpoint("collector.ended")
+        return await self._has_more(job.id)
+
+    async def _store_verdicts(self, job_id: str, batches: list[Row[Any]], verdicts: Mapping[str, Judged]) -> None:
+        ended = False
+        async with self._database.write() as connection:
+            job = await lock_job(connection, job_id)
+            moves = Moves()
+            for batch in batches:
+                judged = verdicts.get(batch.id)
+                if judged is None:
+                    continue
+                if judged.ending is not None:
+                    ended = True
+                    await end_batch(connection, job, batch, judged.ending, moves, before=_LAUNCHED)
+                elif judged.seen:
+                    await move_batch(connection, batch.id, _LAUNCHED, **judged.seen)
+            state = await settle(connection, job, moves)
+            if verdicts and state == "queued":
+                await note_wait(connection, job_id)
+            if ended:
+                await leases.release(connection, job_id, self._holder)
+
+    async def _has_more(self, job_id: str) -> bool:
+        async with self._database.read() as connection:
+            return bool(await batches_of(connection, job_id, ("planned",)))
 
     async def _read_on(self, agent: AgentConnection, job: Row[Any], batch: Row[Any], found: Evidence) -> None:
         """Store everything up to the lengths that were found."""
@@ -121,32 +147,29 @@ class Collector:
                 starts.append(event)
             elif event.event == "claimed" and present.started_at is None:
                 values |= {"state": "running", "started_at": event.at, "host": event.host}
+                values |= {"note": None, "estimated_start": None}
         moves = Moves()
         await move_batch(connection, batch.id, _LAUNCHED, **values)
-        await apply_records(connection, job_id, batch.batch_index, starts, list(results), moves)
+        await apply_records(connection, job_id, batch.batch_index, starts, list(results), moves, retries_of(job))
         await settle(connection, job, moves)
         if events.unreadable or results.unreadable:
             log.warning("records left out", batch_id=batch.id, count=events.unreadable + results.unreadable)
         return True
 
-    async def _end(self, job_id: str, batch: Row[Any], verdict: Verdict, last_words: str) -> None:
-        async with self._database.write() as connection:
-            job = await lock_job(connection, job_id)
-            how = ending(verdict, cancel_requested=job.cancel_requested_at is not None, detail=last_words)
-            if how is not None:
-                moves = Moves()
-                await _end_batch(connection, batch, how, moves)
-                await settle(connection, job, moves)
-            await leases.release(connection, job_id, self._holder)
 
-
-async def _end_batch(connection: AsyncConnection, batch: Row[Any], how: Ending, moves: Moves) -> None:
-    now = time.time()
-    reason = None if how.batch_reason is None else encode(how.batch_reason)
-    if await move_batch(connection, batch.id, _LAUNCHED, state=how.batch_state, ended_at=now, reason=reason):
-        await end_unfinished(
-            connection, batch.job_id, batch.batch_index, started=how.started, waiting=how.waiting, at=now, moves=moves
-        )
+def _in_question(
+    batches: list[Row[Any]], found: Mapping[str, Evidence], hints: Mapping[str, Observation]
+) -> list[Row[Any]]:
+    """Batches that may have ended, or of which the scheduler says something new; the others have merely moved on."""
+    return [
+        batch
+        for batch in batches
+        if found[batch_name(batch)].ended
+        or hints[batch.id].ended
+        or hints[batch.id].alive is False
+        or hints[batch.id].events_length is None
+        or hints[batch.id].scheduler is not None
+    ]
 
 
 async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None) -> bytes:

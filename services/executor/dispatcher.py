@@ -6,28 +6,33 @@ settled by the claim on the resource.
 """
 
 import random
-import time
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.job_agents import JobAgents, folder_of
+from services.executor.batch_end import end_batch
+from services.executor.batch_file import StagingLimits
+from services.executor.job_agents import JobAgents, batch_folder_of, batch_name, folder_of
+from services.executor.launchers import Launcher
 from services.executor.repositories import leases
 from services.executor.repositories.batches import batches_of, move_batch
-from services.executor.repositories.progress import Moves, encode, lock_job, settle
-from services.executor.repositories.units import end_unfinished
-from services.executor.staging import StagingLimits, job_entries
+from services.executor.repositories.progress import Moves, lock_job, settle
+from services.executor.staging import batch_entries, job_entries
 from services.executor.states import FINAL_JOB_STATES
+from services.executor.stored_submit import connection_of
 from services.executor.tables import jobs
+from services.executor.verdicts import Ending
 from shared.bus import Bus
 from shared.contracts.jobs import Reason
+from shared.contracts.resources import ResourceType
 from shared.contracts.watches import WATCHES_CHANNEL
 from shared.database import Database
 from shared.errors import Invalid, StokerError, Unavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.pipes import AgentConnection, Refused, Revocation
+from shared.pipes import AgentConnection, Launch, Refused, Revocation
 
 log = get_logger()
 
@@ -46,6 +51,7 @@ class Dispatcher:
         database: Database,
         bus: Bus,
         agents: JobAgents,
+        launchers: Mapping[ResourceType, Launcher],
         limits: StagingLimits,
         lease_seconds: float = 30.0,
         longest_pause_seconds: float = 60.0,
@@ -55,6 +61,7 @@ class Dispatcher:
         self._database = database
         self._bus = bus
         self._agents = agents
+        self._launchers = launchers
         self._limits = limits
         self._lease_seconds = lease_seconds
         self._longest_pause_seconds = longest_pause_seconds
@@ -91,30 +98,26 @@ class Dispatcher:
             await self._refused(job, error)
 
     async def _launch(self, agent: AgentConnection, job: Row[Any]) -> None:
-        if not job.staged:
-            failpoint("dispatcher.before_stage")
-            await agent.stage(folder_of(job), job_entries(self._database, job, self._limits))
-            failpoint("dispatcher.after_stage")
-            async with self._database.write() as connection:
-                await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
-                await settle(connection, await lock_job(connection, job.id), Moves())
-            failpoint("dispatcher.staged")
+        await self._stage(agent, job)
         launching = await self._intend(job.id)
         failpoint("dispatcher.intended")
         if not launching:
             return
-        answers = await agent.launch(folder_of(job), [_name(batch) for batch in launching])
+        launched = await self._launcher_of(job).launch(agent, job, launching)
         failpoint("dispatcher.after_launch")
-        refused = {_name(batch): batch for batch in launching if answers[_name(batch)].state == "failed"}
+        answers = launched.answers
+        refused = {name: batch for batch in launching if _failed(answers.get(name := batch_name(batch)))}
         async with self._database.write() as connection:
             locked = await lock_job(connection, job.id)
             moves = Moves()
             for batch in launching:
-                answer = answers[_name(batch)]
+                answer = answers.get(batch_name(batch))
+                if answer is None:
+                    continue
                 if answer.state == "launched":
                     await move_batch(connection, batch.id, ("launching",), state="queued", native_id=answer.native_id)
                 elif answer.state == "revoked":
-                    await _end(connection, batch, "revoked", _revoked(locked), moves)
+                    await _end(connection, locked, batch, "revoked", _revoked(locked), moves)
             await settle(connection, locked, moves)
             if not refused:
                 await leases.release(connection, job.id, self._holder)
@@ -123,6 +126,29 @@ class Dispatcher:
             message = next(answers[name].message for name in refused)
             await self._abandon(agent, job, refused, Reason(code="launch_failed", text=message))
         await self._hint()
+        if launched.waiting is not None:
+            raise launched.waiting
+
+    async def _stage(self, agent: AgentConnection, job: Row[Any]) -> None:
+        """Put on the resource what is not there yet: the job's folder, or those of batches that came later."""
+        async with self._database.read() as connection:
+            new = [batch for batch in await batches_of(connection, job.id, ("planned",)) if not batch.staged]
+        if not new:
+            return
+        failpoint("dispatcher.before_stage")
+        if not job.staged:
+            await agent.stage(folder_of(job), job_entries(self._database, job, new, self._limits))
+        else:
+            for batch in new:
+                place = batch_folder_of(job, batch.batch_index)
+                await agent.stage(place, batch_entries(self._database, job, batch, self._limits))
+        failpoint("dispatcher.after_stage")
+        async with self._database.write() as connection:
+            for batch in new:
+                await move_batch(connection, batch.id, ("planned",), staged=True)
+            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
+            await settle(connection, await lock_job(connection, job.id), Moves())
+        failpoint("dispatcher.staged")
 
     async def _intend(self, job_id: str) -> list[Row[Any]]:
         """Write down that the planned batches are about to be launched, unless the job is being cancelled.
@@ -135,14 +161,15 @@ class Dispatcher:
             if job.cancel_requested_at is not None:
                 return []
             for batch in await batches_of(connection, job_id, ("planned",)):
-                await move_batch(connection, batch.id, ("planned",), state="launching")
+                if batch.staged:
+                    await move_batch(connection, batch.id, ("planned",), state="launching")
             await settle(connection, job, Moves())
             return await batches_of(connection, job_id, ("launching",))
 
     async def _stop(self, agent: AgentConnection, job: Row[Any]) -> None:
         """Revoke what has not been claimed and stop what has; asked again until the ends are known."""
         async with self._database.read() as connection:
-            left = {_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
+            left = {batch_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
         if not left:
             return
         running = await self._revoke(agent, job, left, _revoked(job))
@@ -161,12 +188,14 @@ class Dispatcher:
         failpoint("dispatcher.before_revoke")
         claims = await agent.revoke(folder_of(job), list(left))
         failpoint("dispatcher.after_revoke")
+        # Before the rows forget them: a launch that is left in a queue would start only to find its batch taken.
+        await self._launcher_of(job).recall(agent, job, list(left.values()))
         moves = Moves()
         async with self._database.write() as connection:
             locked = await lock_job(connection, job.id)
             for name, batch in left.items():
                 if _is_revoked(claims[name]):
-                    await _end(connection, batch, "revoked", outcome, moves)
+                    await _end(connection, locked, batch, "revoked", outcome, moves)
                 elif batch.native_id is None:
                     # Its launch was never recorded, and yet somebody claimed it: it is watched like any other.
                     await move_batch(
@@ -191,7 +220,7 @@ class Dispatcher:
         async with self._database.write() as connection:
             locked = await lock_job(connection, job_id)
             for batch in await batches_of(connection, job_id, states):
-                await _end(connection, batch, "ended", ("failed", reason), moves)
+                await _end(connection, locked, batch, "ended", ("failed", reason), moves)
             await settle(connection, locked, moves)
             await leases.release(connection, job_id, self._holder)
 
@@ -206,7 +235,7 @@ class Dispatcher:
     async def _refused(self, job: Row[Any], error: StokerError) -> None:
         """The resource said no for good. Before the intent to launch is written, the rows alone decide."""
         async with self._database.read() as connection:
-            left = {_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
+            left = {batch_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
         log.warning("job refused", job_id=job.id, reason=error.message)
         if not left:
             await self._fail(job.id, ("planned",), Reason(code="staging_failed", text=error.message))
@@ -218,6 +247,9 @@ class Dispatcher:
         except StokerError as again:
             await self._rest(job, again.message, None)
 
+    def _launcher_of(self, job: Row[Any]) -> Launcher:
+        return self._launchers[connection_of(job).resource.type]
+
     async def _hint(self) -> None:
         """Tell the poller that the watch list changed; it looks every few seconds anyway."""
         try:
@@ -226,8 +258,8 @@ class Dispatcher:
             log.info("hint not sent", reason=error.message)
 
 
-def _name(batch: Row[Any]) -> str:
-    return f"{batch.batch_index:05d}"
+def _failed(answer: Launch | None) -> bool:
+    return answer is not None and answer.state == "failed"
 
 
 def _is_revoked(revocation: Revocation) -> bool:
@@ -241,12 +273,13 @@ def _revoked(job: Row[Any]) -> tuple[str, Reason]:
 
 
 async def _end(
-    connection: AsyncConnection, batch: Row[Any], state: str, outcome: tuple[str, Reason], moves: Moves
+    connection: AsyncConnection,
+    job: Row[Any],
+    batch: Row[Any],
+    state: str,
+    outcome: tuple[str, Reason],
+    moves: Moves,
 ) -> None:
     """End a batch that no runner ran."""
-    now = time.time()
-    before = ("planned", *_LAUNCHED)
-    if await move_batch(connection, batch.id, before, state=state, ended_at=now, reason=encode(outcome[1])):
-        await end_unfinished(
-            connection, batch.job_id, batch.batch_index, started=outcome, waiting=outcome, at=now, moves=moves
-        )
+    how = Ending(state, outcome[1], started=outcome, waiting=outcome)
+    await end_batch(connection, job, batch, how, moves, before=("planned", *_LAUNCHED))

@@ -10,7 +10,7 @@ import msgspec
 from services.executor.collector import Collector
 from services.executor.dispatcher import Dispatcher
 from shared.bus import RECONNECTED, Bus
-from shared.contracts.watches import OBSERVATIONS_CHANNEL, Observations
+from shared.contracts.watches import OBSERVATIONS_CHANNEL, Observation, Observations
 from shared.errors import StokerError
 from shared.logs import get_logger
 
@@ -30,8 +30,8 @@ class Engine:
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._driving: set[str] = set()
-        # Batches being collected; True where something was seen of one meanwhile, so that it is looked at once more.
-        self._collecting: dict[str, bool] = {}
+        # What was seen of batches, by job: of the jobs that are being collected, and not yet looked at.
+        self._hints: dict[str, dict[str, Observation]] = {}
         self._collectors = asyncio.Semaphore(_AT_ONCE)
 
     def wake(self) -> None:
@@ -93,25 +93,27 @@ class Engine:
                     log.warning("message not understood", channel=channel)
                     continue
                 for observation in seen.observations:
-                    self._notice(observation.batch_id)
+                    self._notice(observation)
 
-    def _notice(self, batch_id: str) -> None:
-        if batch_id in self._collecting:
-            self._collecting[batch_id] = True
+    def _notice(self, observation: Observation) -> None:
+        job_id = observation.job_id
+        if (hints := self._hints.get(job_id)) is not None:
+            hints[observation.batch_id] = observation
             return
-        self._collecting[batch_id] = True
-        self._start(self._collect(batch_id))
+        self._hints[job_id] = {observation.batch_id: observation}
+        self._start(self._collect(job_id))
 
-    async def _collect(self, batch_id: str) -> None:
+    async def _collect(self, job_id: str) -> None:
         try:
             async with self._collectors:
-                while self._collecting[batch_id]:
-                    self._collecting[batch_id] = False
-                    await self._collector.collect(batch_id)
+                while hints := self._hints[job_id]:
+                    self._hints[job_id] = {}
+                    if await self._collector.collect(job_id, hints):
+                        self.wake()
         except StokerError as error:
             # Seen again and said again as long as the watch list does not show it.
-            log.info("batch not collected", batch_id=batch_id, reason=error.message)
+            log.info("job not collected", job_id=job_id, reason=error.message)
         except Exception:
-            log.exception("batch not collected", batch_id=batch_id)
+            log.exception("job not collected", job_id=job_id)
         finally:
-            del self._collecting[batch_id]
+            del self._hints[job_id]

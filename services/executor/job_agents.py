@@ -1,5 +1,6 @@
 """The agent that can reach a job's folder."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +24,11 @@ class JobAgents:
 
         Raises Unavailable while the resource is away.
         """
-        current = await self._connections.for_work(job.profile_id, job.snapshot)
-        return await self._agents.agent(current, _roots(job.snapshot))
+        return await self._agents.agent(await self.connection_of(job), _roots(job.snapshot))
+
+    async def connection_of(self, job: Row[Any]) -> Connection:
+        """How the job's profile is reached right now."""
+        return await self._connections.for_work(job.profile_id, job.snapshot)
 
 
 @lru_cache(maxsize=1024)
@@ -35,6 +39,16 @@ def _roots(snapshot: str) -> dict[str, str]:
 def folder_of(job: Row[Any]) -> Place:
     """Where the job's folder is on its resource."""
     return Place(JOBS, job.folder)
+
+
+def batch_name(batch: Row[Any]) -> str:
+    """What a batch is called in the verbs of the agent: the name of its folder."""
+    return f"{batch.batch_index:05d}"
+
+
+def native_ids_of(batches: Iterable[Row[Any]]) -> dict[str, str]:
+    """The launch by which each batch is known, by the batch's name."""
+    return {batch_name(batch): batch.native_id for batch in batches if batch.native_id is not None}
 
 
 def batch_folder_of(job: Row[Any], batch_index: int) -> Place:

@@ -9,6 +9,7 @@ from services.executor.catalogue import Catalogue
 from services.executor.host_keys import HostKeys
 from services.executor.inspection import Inspection
 from services.executor.job_log import JobLogs
+from services.executor.preview import Previews
 from services.executor.removal import Removal
 from services.executor.stream import EventStream
 from services.executor.unit_log import UnitLogs
@@ -21,6 +22,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     database: Database
     admission: Admission
+    previews: Previews
     catalogue: Catalogue
     cancellation: Cancellation
     removal: Removal

@@ -44,3 +44,19 @@ class ExecutorSettings(MigrationSettings, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         float, Meta(ge=0.1, le=3600, description="after this time without a sign another executor takes a job over")
     ] = 30.0
+    files_grace_seconds: Annotated[
+        float,
+        Meta(ge=0, le=86400, description="how long after the end of a SLURM job its last words are waited for"),
+    ] = 90.0
+    absent_grace_seconds: Annotated[
+        float,
+        Meta(ge=0, le=604800, description="how long SLURM has to show no trace of a job until it counts as lost"),
+    ] = 900.0
+    submission_doubt_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="how long a submission whose answer was lost is looked for before it is made again",
+        ),
+    ] = 30.0

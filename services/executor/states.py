@@ -92,15 +92,18 @@ def job_reason(state: JobState, counts: Counts, texts: Iterable[str], cancelled_
     """Why a job ended as it did, from the reasons of its units (`texts`, one for each that did not succeed)."""
     if state == "cancelled":
         done = counts.succeeded + counts.failed
-        who = f" by {cancelled_by}" if cancelled_by else ""
-        return Reason(code="cancelled", text=f"cancelled{who}; {done} units had ended before")
+        words = f"cancelled by {cancelled_by}" if cancelled_by else _most(texts) or "cancelled"
+        return Reason(code="cancelled", text=f"{words}; {done} units had ended before")
     if state != "failed":
         return None
-    most = Counter(texts).most_common(3)
-    words = "; ".join(f"{text} ({count} units)" if count > 1 else text for text, count in most)
     total = sum(vars_of(counts).values())
-    code = "units_failed"
-    return Reason(code=code, text=f"{counts.failed + counts.lost} of {total} units did not succeed: {words}")
+    text = f"{counts.failed + counts.lost} of {total} units did not succeed: {_most(texts)}"
+    return Reason(code="units_failed", text=text)
+
+
+def _most(texts: Iterable[str]) -> str:
+    most = Counter(texts).most_common(3)
+    return "; ".join(f"{text} ({count} units)" if count > 1 else text for text, count in most)
 
 
 def vars_of(counts: Counts) -> dict[str, int]:

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -28,6 +29,8 @@ metadata = MetaData(
 )
 
 Id = String(26)
+NO_BATCH = -1
+"""`units.batch_index` of a unit that waits for a batch of its next attempt."""
 _UNMEASURED = text("ended_at IS NOT NULL AND disk_bytes IS NULL")
 
 jobs = Table(
@@ -99,14 +102,44 @@ batches = Table(
     Column("native_id", Text),
     Column("host", Text),
     Column("reason", Text),
+    Column("staged", Boolean, nullable=False, server_default=false()),
+    # How often a lack of memory, or of time, ended its units' attempts before: each time they get more.
+    Column("memory_growth", Integer, nullable=False, server_default="0"),
+    Column("time_growth", Integer, nullable=False, server_default="0"),
+    # Why it does not run yet, in words, and SLURM's estimate of when it will.
+    Column("note", Text),
+    Column("estimated_start", Float),
+    # SLURM's word as it was last looked at (`shared.slurm.digest`), and what it said when it was first over.
+    Column("scheduler", Text),
+    Column("end_seen", Text),
     # How far events.jsonl and results.jsonl have been read; moved in the transaction that stores what was read.
     Column("events_offset", BigInteger, nullable=False, server_default="0"),
     Column("results_offset", BigInteger, nullable=False, server_default="0"),
     Column("absent_since", Float),
     Column("started_at", Float),
     Column("ended_at", Float),
+    Column("cpu_seconds", Float),
+    Column("peak_memory_bytes", BigInteger),
     UniqueConstraint("job_id", "batch_index"),
     Index("ix_batches_state", "state"),
+)
+
+# Calls of sbatch, each under a marker of its own, by which SLURM knows it too. A batch may be in several of them.
+launches = Table(
+    "launches",
+    metadata,
+    Column("marker", String(64), primary_key=True),
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    # Task t of the array is batch `base` + t.
+    Column("base", Integer, nullable=False),
+    Column("tasks", Text, nullable=False),
+    Column("state", String(16), nullable=False),  # intended | accepted | refused | lost
+    Column("intended_at", Float, nullable=False),
+    Column("uid", BigInteger),
+    Column("array_job_id", BigInteger),
+    # Since when SLURM has shown no trace of it, looked at again and again without a break.
+    Column("absent_since", Float),
+    Index("ix_launches_job_id", "job_id"),
 )
 
 units = Table(
@@ -131,6 +164,28 @@ units = Table(
     Column("log_from", BigInteger),
     Column("log_to", BigInteger),
     Index("ix_units_job_id_state", "job_id", "state", "unit_index"),
+)
+
+# Attempts that another one followed; the latest is in the unit's row.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", Id, primary_key=True),
+    Column("unit_index", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("batch_index", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("reason", Text),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("peak_memory_bytes", BigInteger),
+    Column("cpu_seconds", Float),
+    Column("log_slot", Integer),
+    Column("log_from", BigInteger),
+    Column("log_to", BigInteger),
+    ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE"),
 )
 
 events = Table(

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Row
 
 from services.executor.repositories.progress import decode_reason
-from shared.contracts.jobs import Batch, Counts, Job, Unit, UnitResult
+from shared.contracts.jobs import Attempt, Batch, Counts, Job, Unit, UnitResult
 
 # JSON of a column in the place of a value: encoding passes it on.
 _raw: Callable[[str], Any] = msgspec.Raw
@@ -89,8 +89,28 @@ def show_batch(row: Row[Any], counts: Counts) -> Batch:
         native_id=row.native_id,
         host=row.host,
         reason=decode_reason(row.reason),
+        waiting_for=row.note,
+        estimated_start=moment(row.estimated_start),
         started_at=moment(row.started_at),
         ended_at=moment(row.ended_at),
+        cpu_seconds=row.cpu_seconds,
+        peak_memory_bytes=row.peak_memory_bytes,
+    )
+
+
+def show_attempt(row: Row[Any]) -> Attempt:
+    """An attempt that another one followed."""
+    return Attempt(
+        attempt=row.attempt,
+        batch_index=row.batch_index,
+        state=row.state,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        reason=decode_reason(row.reason),
+        started_at=moment(row.started_at),
+        ended_at=moment(row.ended_at),
+        peak_memory_bytes=row.peak_memory_bytes,
+        cpu_seconds=row.cpu_seconds,
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Row
 
 from services.executor.repositories.batches import launched_batches
 from shared.contracts.holds import Connection
+from shared.contracts.resources import ResourceType
 from shared.contracts.watches import WatchedBatch, WatchedProfile, WatchList
 from shared.database import Database
 from shared.pipes import JOBS, roots_of
@@ -19,6 +20,7 @@ _DEFAULT_POLL_INTERVAL_SECONDS = 5.0
 class _Place(msgspec.Struct, frozen=True):
     jobs_root: str
     poll_interval_seconds: float
+    resource_type: ResourceType
 
 
 async def watch_list(database: Database) -> WatchList:
@@ -35,6 +37,8 @@ async def watch_list(database: Database) -> WatchList:
                 resource_id=row.resource_id,
                 jobs_root=place.jobs_root,
                 poll_interval_seconds=place.poll_interval_seconds,
+                resource_type=place.resource_type,
+                scheduler=place.resource_type != "local",
                 batches=[],
             ),
         )
@@ -47,7 +51,7 @@ def _place(snapshot: str) -> _Place:
     connection = msgspec.json.decode(snapshot, type=Connection)
     interval = connection.resource.spec.jobs_poll_interval
     seconds = _DEFAULT_POLL_INTERVAL_SECONDS if interval is UNSET else float(interval)
-    return _Place(roots_of(connection)[JOBS], seconds)
+    return _Place(roots_of(connection)[JOBS], seconds, connection.resource.type)
 
 
 def _watched(row: Row[Any]) -> WatchedBatch:
@@ -59,4 +63,5 @@ def _watched(row: Row[Any]) -> WatchedBatch:
         state=row.state,
         events_offset=row.events_offset,
         results_offset=row.results_offset,
+        scheduler=row.scheduler or "",
     )

@@ -13,7 +13,7 @@ from shared.clients.lines import lines
 from shared.clients.log_stream import follow_log, read_log
 from shared.contracts.checks import CheckReport, CheckRequest
 from shared.contracts.events import JobEvent
-from shared.contracts.jobs import FINAL_UNIT_STATES, Batch, Job, JobSubmit, Plan, Unit, UnitResult
+from shared.contracts.jobs import FINAL_UNIT_STATES, Attempt, Batch, Job, JobSubmit, Plan, Unit, UnitResult
 from shared.contracts.pages import Page
 from shared.contracts.ssh import SshHostKeys, SshTrust
 from shared.contracts.usage import Usage
@@ -116,6 +116,10 @@ class ExecutorClient(ServiceClient):
     async def unit(self, job_id: str, index: int) -> Unit:
         """One unit."""
         return await self._get(_path(job_id, f"units/{index}"), Unit)
+
+    async def attempts(self, job_id: str, index: int) -> list[Attempt]:
+        """The attempts of a unit that others followed, in order."""
+        return await self._get(_path(job_id, f"units/{index}/attempts"), list[Attempt])
 
     def unit_log(
         self,

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.contracts.needs import SchedulingRequest
+
 MAX_UNITS = 1_000_000
 MAX_FILES_BYTES = 16 * 1024 * 1024
 
@@ -48,7 +50,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_tail: str = ""
 
 
-class JobSubmit(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class JobSubmit(SchedulingRequest, forbid_unknown_fields=True, kw_only=True):
     """One submit call.
 
     `command` is a list of arguments, never shell text. In each of them `{args_json}` is replaced by the path of a
@@ -61,8 +63,8 @@ class JobSubmit(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     command: Annotated[list[str], Meta(min_length=1)]
     units: Annotated[list[dict[str, Any]], Meta(min_length=1)]
     name: Annotated[str, Meta(max_length=200)] = ""
-    files: dict[str, str] = {}
-    environment: dict[str, str] = {}
+    files: dict[str, str] = {}  # noqa: RUF012 - msgspec makes a new one each time
+    environment: dict[str, str] = {}  # noqa: RUF012 - the same
     tasks_per_job: Annotated[int, Meta(ge=1)] | None = None
     parallel_tasks_per_job: Annotated[int, Meta(ge=1)] | None = None
 
@@ -114,8 +116,30 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     native_id: str | None = None
     host: str | None = None
     reason: Reason | None = None
+    waiting_for: str | None = None
+    """Why a batch that was launched does not run yet, in words; None where there is nothing to say."""
+    estimated_start: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    cpu_seconds: float | None = None
+    """What its units used, in all; known when it has ended."""
+    peak_memory_bytes: int | None = None
+    """The most that one of its units used."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt of a unit that another one followed."""
+
+    attempt: int
+    batch_index: int
+    state: UnitState
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: Reason | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +149,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     state: UnitState
     arguments: dict[str, Any]
     attempt: int
-    batch_index: int
+    batch_index: int | None
+    """None while the unit waits for a batch of its next attempt."""
     output: Any = None
     exit_code: int | None = None
     signal: int | None = None

@@ -1,4 +1,4 @@
-"""What a submit call may ask of a SLURM resource, besides its command and units."""
+"""What a submit call may ask besides its command and units: how it is scheduled, limited and tried again."""
 
 from typing import Annotated, Literal
 
@@ -56,8 +56,9 @@ class Retries(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class SchedulingRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields of a submit call that only SLURM resources honour.
+    """How the units of a submit call are run; `unit_time` and `retries` mean the same on every resource.
 
+    `needs` have no effect on a local resource, and `account`, `worker_init` and `extra_lines` are refused there.
     `worker_init` are shell lines that run before the work, and `extra_lines` are single lines: `#SBATCH` options, or
     shell. `unit_time` is the limit of one unit, written like `needs.time`; the runner ends a unit that reaches it.
     """

@@ -69,6 +69,10 @@ class SlurmRunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     batching_config: BatchingConfig
     gpu_slurm_config: SlurmConfig | None | UnsetType = UNSET
     user_local_exports: dict[str, str] | UnsetType = UNSET
+    max_running_jobs: AtLeastOne | UnsetType = UNSET
+    """How many SLURM jobs of one submit call run at the same time (the array's `%N`); not written: any number."""
+    units_as_steps: bool | UnsetType = UNSET
+    """Whether SLURM confines each unit in a job step of its own: slow, some ten units a second."""
 
 
 class PythonConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

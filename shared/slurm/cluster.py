@@ -1,6 +1,7 @@
 """scontrol: the cluster's settings that matter here, and its partitions."""
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -81,6 +82,11 @@ def read_partitions(text: str) -> list[Partition]:
                 )
             )
     return partitions
+
+
+def partition_of(partitions: Iterable[Partition], name: str | None) -> Partition | None:
+    """Return the partition of this name, or the default one; None where it is not there, or there are several."""
+    return next((one for one in partitions if (one.default if name is None else one.name == name)), None)
 
 
 def _number(written: dict[str, str], name: str, default: int) -> int:

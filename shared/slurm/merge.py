@@ -18,7 +18,7 @@ from shared.errors import Invalid
 from shared.slurm.extra_lines import ExtraLines, option_name, read_extra_lines
 from shared.slurm.gpus import count_gpus, count_gres
 from shared.slurm.memory import parse_memory
-from shared.slurm.times import UNLIMITED, parse_limit
+from shared.slurm.times import parse_limit, unit_time_errors
 from shared.slurm.values import check_value
 
 _ELSEWHERE = frozenset({"extra_lines", "needs_gpu"})
@@ -140,15 +140,7 @@ def _asked_twice(merged: dict[str, Any], origins: dict[str, str]) -> Iterator[Fi
 def _request_errors(request: SchedulingRequest) -> Iterator[FieldError]:
     if any(ord(character) < ord(" ") and character not in "\n\r\t" for character in request.worker_init):
         yield FieldError("worker_init", "must be shell lines without control characters")
-    if request.unit_time is None:
-        return
-    try:
-        endless = parse_limit(request.unit_time, "unit_time") == UNLIMITED
-    except Invalid as error:
-        yield from error.errors
-        return
-    if endless:
-        yield FieldError("unit_time", "must be a time above zero; leave it out for units without a limit")
+    yield from unit_time_errors(request.unit_time)
 
 
 def _needs(

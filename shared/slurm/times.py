@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from shared.contracts.problems import FieldError
@@ -28,6 +29,17 @@ def parse_limit(text: str, path: str = "time") -> float:
     if seconds is None:
         raise Invalid(f"{text!r} is not a time limit", [FieldError(path, LIMIT_FORMS)])
     return seconds
+
+
+def unit_time_errors(text: str | None) -> Iterator[FieldError]:
+    """Yield what is wrong with the `unit_time` of a request."""
+    try:
+        endless = text is not None and parse_limit(text, "unit_time") == UNLIMITED
+    except Invalid as error:
+        yield from error.errors
+        return
+    if endless:
+        yield FieldError("unit_time", "must be a time above zero; leave it out for units without a limit")
 
 
 def format_limit(seconds: float) -> str:

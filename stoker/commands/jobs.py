@@ -11,7 +11,7 @@ from shared.contracts.pages import Page
 from stoker import options, submission
 from stoker.failures import ExitCode
 from stoker.names import find_profile
-from stoker.output import cells, plain, print_json, seconds, size, state_text, stderr, stdout, table
+from stoker.output import cells, moment, plain, print_json, seconds, size, state_text, stderr, stdout, table
 from stoker.progress import ended, watch_to_end
 from stoker.session import Session, run
 
@@ -32,6 +32,16 @@ def submit(
     name: submission.Name = "",
     env: submission.Environment = None,
     parallel: submission.Parallel = None,
+    tasks_per_job: submission.TasksPerJob = None,
+    need: submission.NeedsOption = None,
+    account: submission.Account = None,
+    worker_init: submission.WorkerInit = None,
+    extra_line: submission.ExtraLines = None,
+    unit_time: submission.UnitTime = None,
+    retries: submission.RetryCount = 0,
+    retry_on: submission.RetryOn = None,
+    retry_memory_factor: submission.MemoryFactor = 1.0,
+    retry_time_factor: submission.TimeFactor = 1.0,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Show the job until it ends.")] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="Calls with the same key (and job) make one job only.")
@@ -47,6 +57,18 @@ def submit(
         files=file or (),
         environment=env or (),
         parallel=parallel,
+        tasks_per_job=tasks_per_job,
+        scheduling=submission.Scheduling(
+            needs=need or (),
+            account=account,
+            worker_init=worker_init,
+            extra_lines=extra_line or (),
+            unit_time=unit_time,
+            retry_count=retries,
+            retry_on=retry_on or (),
+            memory_factor=retry_memory_factor,
+            time_factor=retry_time_factor,
+        ),
         name=name,
     )
 
@@ -81,6 +103,16 @@ def plan(
     file: submission.Files = None,
     env: submission.Environment = None,
     parallel: submission.Parallel = None,
+    tasks_per_job: submission.TasksPerJob = None,
+    need: submission.NeedsOption = None,
+    account: submission.Account = None,
+    worker_init: submission.WorkerInit = None,
+    extra_line: submission.ExtraLines = None,
+    unit_time: submission.UnitTime = None,
+    retries: submission.RetryCount = 0,
+    retry_on: submission.RetryOn = None,
+    retry_memory_factor: submission.MemoryFactor = 1.0,
+    retry_time_factor: submission.TimeFactor = 1.0,
     as_json: options.Json = False,
 ) -> None:
     """Show what submit would do, without doing it."""
@@ -92,6 +124,18 @@ def plan(
         files=file or (),
         environment=env or (),
         parallel=parallel,
+        tasks_per_job=tasks_per_job,
+        scheduling=submission.Scheduling(
+            needs=need or (),
+            account=account,
+            worker_init=worker_init,
+            extra_lines=extra_line or (),
+            unit_time=unit_time,
+            retry_count=retries,
+            retry_on=retry_on or (),
+            memory_factor=retry_memory_factor,
+            time_factor=retry_time_factor,
+        ),
     )
 
     async def work(session: Session) -> Plan:
@@ -161,7 +205,9 @@ def show(context: typer.Context, job_id: options.JobId, *, as_json: options.Json
     console.print(_details(job))
     shown = table("BATCH>", "STATE", "UNITS>", "AT ONCE>", "LAUNCH", "HOST", "REASON")
     for batch in batches:
-        why = batch.reason.text if batch.reason else ""
+        why = batch.reason.text if batch.reason else batch.waiting_for or ""
+        if batch.estimated_start is not None and batch.state == "queued":
+            why += f" (SLURM expects a start at {moment(batch.estimated_start)})"
         shown.add_row(
             *cells(
                 batch.index,

@@ -2,51 +2,78 @@
 
 import asyncio
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, delete, insert, select, text
 
-from services.executor.records import EventRecord, ResultRecord
-from services.executor.repositories.batches import find_batch, move_batch
+from services.executor.batch_end import end_batch
+from services.executor.records import EventRecord, ReasonRecord, ResultRecord
+from services.executor.repositories.batches import batches_of, move_batch
 from services.executor.repositories.events import give_positions, read_stream
 from services.executor.repositories.progress import Moves, counts_of, lock_job, settle
-from services.executor.repositories.units import apply_records, end_unfinished
-from services.executor.states import FINAL_JOB_STATES, job_may_become, unit_may_become
-from services.executor.tables import batches, jobs, metadata, stream, units
+from services.executor.repositories.units import apply_records
+from services.executor.states import (
+    FINAL_BATCH_STATES,
+    FINAL_JOB_STATES,
+    FINAL_UNIT_STATES,
+    batch_may_become,
+    job_may_become,
+    unit_may_become,
+)
+from services.executor.stored_submit import retries_of
+from services.executor.tables import NO_BATCH, batches, jobs, metadata, stream, units
+from services.executor.tables import attempts as kept
 from services.executor.verdicts import Verdict, ending
 from shared.database import Database, parse_url
 
 UNIT_COUNT = 4
 JOB, BATCH = "j" * 26, "b" * 26
+GOLDEN = Path(__file__).parents[1] / "golden"
+LAUNCHED = ("launching", "queued", "running")
+RETRIES = {"count": 2, "on": ["exit_code", "runner_died"]}
 
 indices = st.integers(min_value=-1, max_value=UNIT_COUNT)
-attempts = st.integers(min_value=1, max_value=2)
+attempts = st.integers(min_value=1, max_value=3)
+batch_numbers = st.sampled_from([0, 0, 1, 2])
 starts = st.builds(EventRecord, event=st.just("start"), at=st.just(1.0), unit=indices, attempt=attempts)
 results = st.builds(
     ResultRecord,
     unit=indices,
     attempt=attempts,
     outcome=st.sampled_from(["succeeded", "failed", "interrupted"]),
+    reason=st.sampled_from([ReasonRecord(code=code, text="why") for code in ("exit_code", "signal")]),
     start=st.just(1.0),
     end=st.just(2.0),
     output=st.sampled_from([msgspec.Raw(), msgspec.Raw(b'{"n": 1}')]),
 )
 steps = st.one_of(
-    st.tuples(st.just("records"), st.lists(starts, max_size=5), st.lists(results, max_size=5)),
-    st.tuples(st.just("launched")),
-    st.tuples(st.just("claimed")),
-    st.tuples(st.just("cancel")),
+    st.tuples(st.just("records"), batch_numbers, st.lists(starts, max_size=5), st.lists(results, max_size=5)),
+    st.tuples(st.just("launched"), batch_numbers),
+    st.tuples(st.just("claimed"), batch_numbers),
+    st.tuples(st.just("cancel"), st.just(0)),
     st.tuples(
         st.just("verdict"),
+        batch_numbers,
         st.sampled_from([Verdict.COMPLETE, Verdict.INTERRUPTED, Verdict.RUNNER_DIED, Verdict.REVOKED]),
     ),
 )
 
 
-def make_database(url: str) -> Database:
+def stored_json(*, retries: bool) -> dict[str, str]:
+    """The columns of a job that hold what it was submitted with, and where."""
+    spec: dict[str, Any] = {"profile_id": "p", "command": ["true"]} | ({"retries": RETRIES} if retries else {})
+    resource, profile = (
+        msgspec.Raw((GOLDEN / f"{kind}_local.json").read_bytes()) for kind in ("resource", "profile")
+    )
+    snapshot = {"resource": resource, "profile": profile}
+    return {name: msgspec.json.encode(value).decode() for name, value in (("spec", spec), ("snapshot", snapshot))}
+
+
+def make_database(url: str, *, retries: bool) -> Database:
     """The tables with one job of one batch in them, whatever was there before."""
     kind, parsed = parse_url(url)
     engine = create_engine(parsed.set(drivername="postgresql+psycopg") if kind == "postgresql" else parsed)
@@ -64,7 +91,7 @@ def make_database(url: str) -> Database:
             "key_id": "k",
             "profile_id": "p",
         }
-        job |= {"resource_id": "r", "command": "[]", "spec": "{}", "snapshot": "{}", "folder": "f"}
+        job |= {"resource_id": "r", "command": "[]", "folder": "f", **stored_json(retries=retries)}
         job |= {"unit_count": UNIT_COUNT, "waiting": UNIT_COUNT, "created_at": now, "updated_at": now}
         connection.execute(insert(jobs).values(**job))
         batch: dict[str, Any] = {"id": BATCH, "job_id": JOB, "batch_index": 0, "state": "planned"}
@@ -78,46 +105,73 @@ def make_database(url: str) -> Database:
 async def take(database: Database, step: tuple[Any, ...]) -> None:
     async with database.write() as connection:
         job, moves = await lock_job(connection, JOB), Moves()
+        present = {batch.batch_index: batch for batch in await batches_of(connection, JOB)}
+        batch = present.get(step[1])
+        if batch is None:
+            return
         if step[0] == "records":
-            await apply_records(connection, JOB, 0, step[1], step[2], moves)
+            if batch.state not in FINAL_BATCH_STATES:
+                await apply_records(connection, JOB, step[1], step[2], step[3], moves, retries_of(job))
         elif step[0] == "launched":
-            await move_batch(connection, BATCH, ("planned", "launching"), state="queued", native_id="n")
+            await move_batch(connection, batch.id, ("planned", "launching"), state="queued", native_id="n")
         elif step[0] == "claimed":
-            await move_batch(connection, BATCH, ("launching", "queued"), state="running")
+            await move_batch(connection, batch.id, ("launching", "queued"), state="running")
         elif step[0] == "cancel":
             if job.state not in FINAL_JOB_STATES:
                 await connection.execute(text("UPDATE jobs SET cancel_requested_at = 1"))
-        else:
-            how = ending(step[1], cancel_requested=job.cancel_requested_at is not None)
-            launched = ("launching", "queued", "running")
-            if how and await move_batch(connection, BATCH, launched, state=how.batch_state):
-                await end_unfinished(
-                    connection, JOB, 0, started=how.started, waiting=how.waiting, at=3.0, moves=moves
-                )
+        elif how := ending(step[2], cancel_requested=job.cancel_requested_at is not None):
+            await end_batch(connection, job, batch, how, moves, before=LAUNCHED)
         await settle(connection, job, moves)
 
 
-async def look(database: Database) -> tuple[str, str, dict[int, str]]:
+class Seen(NamedTuple):
+    job: str
+    batches: dict[int, str]
+    units: dict[int, tuple[int, str]]
+    """Of each the attempt and its state."""
+
+
+async def look(database: Database) -> Seen:
     async with database.write() as connection:
-        job, batch = await lock_job(connection, JOB), await find_batch(connection, BATCH)
-        assert batch is not None
-        rows = (await connection.execute(select(units.c.unit_index, units.c.state))).all()
+        job, present = await lock_job(connection, JOB), await batches_of(connection, JOB)
+        rows = (await connection.execute(select(units))).all()
         counted = {name: sum(row.state == name for row in rows) for name in ("waiting", "running", "lost")}
         held = counts_of(job)
         assert {name: getattr(held, name) for name in counted} == counted
-        return job.state, batch.state, {row.unit_index: row.state for row in rows}
+        # Who waits for a batch is not forgotten when all batches have ended, and what is over has a batch.
+        if all(batch.state in FINAL_BATCH_STATES for batch in present):
+            assert not [row for row in rows if row.batch_index == NO_BATCH and row.state == "waiting"]
+        for row in rows:
+            before = await connection.execute(select(kept.c.attempt).where(kept.c.unit_index == row.unit_index))
+            assert all(attempt < row.attempt for attempt in before.scalars())
+        return Seen(
+            job.state,
+            {batch.batch_index: batch.state for batch in present},
+            {row.unit_index: (row.attempt, row.state) for row in rows},
+        )
 
 
-async def scenario(url: str, taken: list[tuple[Any, ...]]) -> None:
-    database = make_database(url)
+def check_progress(before: Seen, after: Seen) -> None:
+    assert after.job == before.job or job_may_become(before.job, after.job)
+    for index, state in before.batches.items():
+        assert after.batches[index] == state or batch_may_become(state, after.batches[index])
+    for index, (attempt, state) in after.units.items():
+        old_attempt, old_state = before.units[index]
+        assert attempt >= old_attempt
+        if attempt > old_attempt:
+            assert old_state not in FINAL_UNIT_STATES
+        else:
+            assert state == old_state or unit_may_become(old_state, state)
+
+
+async def scenario(url: str, taken: list[tuple[Any, ...]], *, retries: bool) -> None:
+    database = make_database(url, retries=retries)
     try:
         before = await look(database)
         for step in taken:
             await take(database, step)
             after = await look(database)
-            assert after[0] == before[0] or job_may_become(before[0], after[0])
-            for index, state in after[2].items():
-                assert state == before[2][index] or unit_may_become(before[2][index], state)
+            check_progress(before, after)
             before = after
         async with database.write() as connection:
             given_now = await give_positions(connection)
@@ -136,8 +190,10 @@ async def scenario(url: str, taken: list[tuple[Any, ...]]) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(taken=st.lists(steps, max_size=12))
+@given(taken=st.lists(steps, max_size=12), retries=st.booleans())
 def test_rows_only_move_forward_whatever_the_order_repetition_or_loss_of_what_was_seen(
-    database_url: str, taken: list[tuple[Any, ...]]
+    database_url: str,
+    taken: list[tuple[Any, ...]],
+    retries: bool,  # noqa: FBT001 - hypothesis fills it in
 ) -> None:
-    asyncio.run(scenario(database_url, taken))
+    asyncio.run(scenario(database_url, taken, retries=retries))

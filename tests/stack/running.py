@@ -13,18 +13,25 @@ from typing import Any, Literal, NamedTuple
 from shared.clients import ExecutorClient, PollerClient, RegistryClient
 from stoker.stack import leash
 from stoker.stack.state_folder import StackRecord, StateFolder
+from tests.servers.slurm.users import UnixUser, supplementary_groups
 
 ProcessName = Literal["redis", "registry", "executor", "poller"]
 PROCESSES: tuple[ProcessName, ...] = ("redis", "registry", "executor", "poller")
 
 START_SECONDS = 90.0
 COMMAND_SECONDS = 120.0
-_STOKER = [sys.executable, "-P", "-m", "stoker"]
 
 
-def _ends_with_us() -> list[str]:
-    """What a command begins with so that nothing is left when the tests themselves are killed."""
-    return [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
+class RunsAs(NamedTuple):
+    """The user that a stack runs as, with an installation that this user can run."""
+
+    user: UnixUser
+    python: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What subprocess is told of it."""
+        return {"user": self.user.uid, "group": self.user.gid, "extra_groups": supplementary_groups(self.user)}
 
 
 class Ran(NamedTuple):
@@ -42,10 +49,16 @@ class Ran(NamedTuple):
 class RunningStack:
     """`stoker up` in a folder of its own, on free ports. Not shared between tests that kill its processes."""
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, environment: Mapping[str, str] | None = None, runs_as: RunsAs | None = None
+    ) -> None:
         self.folder = StateFolder(folder)
+        self._python = sys.executable if runs_as is None else runs_as.python
+        self._stoker = [self._python, "-P", "-m", "stoker"]
+        self._identity: dict[str, Any] = {} if runs_as is None else runs_as.identity
+        ours = os.environ if runs_as is None else runs_as.user.environment
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("STOKER_")},
+            **{name: value for name, value in ours.items() if not name.startswith("STOKER_")},
             "STOKER_STATE_DIR": str(folder),
             "NO_COLOR": "1",
             **(environment or {}),
@@ -61,8 +74,10 @@ class RunningStack:
         said = self.folder.path.parent / f"{self.folder.path.name}.up.log"
         with said.open("ab") as log:
             self._up = subprocess.Popen(
-                [*_ends_with_us(), *_STOKER, "up", "--json", *ports],
+                [*self._ends_with_us(), *self._stoker, "up", "--json", *ports],
                 env=self._environment,
+                cwd="/",
+                **self._identity,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -77,6 +92,11 @@ class RunningStack:
         assert up.poll() is None, said.read_text(errors="replace") + self.logs()
         record = self.record
         self._ports = {name: int(getattr(record, name).rpartition(":")[2]) for name in self._ports}
+
+    def _ends_with_us(self) -> list[str]:
+        """What a command begins with so that nothing is left when the tests themselves are killed."""
+        leash_file = leash.__file__ if not self._identity else _leash_of(self._python)
+        return [self._python, "-I", "-S", leash_file, str(os.getpid())]
 
     def _is_ready(self) -> bool:
         record = self.folder.read_record()
@@ -134,9 +154,10 @@ class RunningStack:
     def run(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Ran:
         """Run a `stoker` command to its end."""
         ended = subprocess.run(
-            [*_STOKER, *arguments],
+            [*self._stoker, *arguments],
             env={**self._environment, **(environment or {})},
             input=stdin,
+            **self._identity,
             capture_output=True,
             timeout=COMMAND_SECONDS,
             check=False,
@@ -154,7 +175,11 @@ class RunningStack:
     def start_command(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a `stoker` command that goes on; the test ends it."""
         return subprocess.Popen(
-            [*_STOKER, *arguments], env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*self._stoker, *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **self._identity,
         )
 
     def logs(self) -> str:
@@ -176,6 +201,10 @@ class RunningStack:
 
     def poller(self, key: str | None = None) -> PollerClient:
         return PollerClient(self.record.poller, key or self.admin_key)
+
+
+def _leash_of(python: str) -> str:
+    return str(next(Path(python).parents[1].glob("lib/python*/site-packages/stoker/stack/leash.py")))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, explain: Callable[[], str]) -> None:

@@ -68,7 +68,7 @@ class JobsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], body: RawBody
     ) -> Response[Plan]:
         """The same checks and the same batches as a submit call, and nothing is stored."""
-        return answer(await services.admission.plan(request.user, decode_body(body, JobSubmit)))
+        return answer(await services.previews.plan(request.user, decode_body(body, JobSubmit)))
 
     @get("/", summary="List jobs, the newest first")
     async def list_jobs(

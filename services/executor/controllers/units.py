@@ -11,7 +11,7 @@ from litestar.response import Stream
 from services.executor.controllers.answers import CallerRequest, answer, streams
 from services.executor.services import Services
 from services.executor.unit_log import Wanted
-from shared.contracts.jobs import Unit, UnitState
+from shared.contracts.jobs import Attempt, Unit, UnitState
 from shared.contracts.pages import Page
 from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 
@@ -48,6 +48,13 @@ class UnitsController(Controller):
     ) -> Response[Unit]:
         """One unit with its latest attempt."""
         return answer(await services.catalogue.unit(request.user, job_id, index))
+
+    @get("/{index:int}/attempts", summary="List the earlier attempts of a unit")
+    async def attempts(
+        self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str], index: FromPath[int]
+    ) -> Response[list[Attempt]]:
+        """How each ended that another one followed, in order. The latest attempt is the unit itself."""
+        return answer(await services.catalogue.attempts(request.user, job_id, index))
 
     @get(
         "/{index:int}/log",

@@ -14,6 +14,7 @@ from services.executor.repositories.progress import counts_of, lock_job
 from services.executor.states import FINAL_JOB_STATES
 from services.executor.tables import batches, job_files, jobs, units
 from shared.contracts.jobs import PlannedBatch
+from shared.database import Database
 from shared.errors import Conflict
 
 # What callers see of a job; the large columns `spec` and `snapshot` stay where they are.
@@ -229,6 +230,24 @@ async def request_cancel(connection: AsyncConnection, job_id: str, by: str, at: 
     """Note in a locked job that it is to be cancelled, and let it be driven at once."""
     values = {"cancel_requested_at": at, "cancel_requested_by": by, "updated_at": at, "next_try_at": 0, "tries": 0}
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+async def is_to_be_cancelled(database: Database, job_id: str) -> bool:
+    """Whether somebody has asked for that, as of now."""
+    query = select(jobs.c.cancel_requested_at).where(jobs.c.id == job_id)
+    async with database.read() as connection:
+        return (await connection.execute(query)).scalar_one_or_none() is not None
+
+
+async def note_wait(connection: AsyncConnection, job_id: str) -> None:
+    """Let a job say what the first of its batches that has something to say waits for."""
+    first = (
+        select(batches.c.note)
+        .where(batches.c.job_id == job_id, batches.c.note.is_not(None), batches.c.note != "")
+        .order_by(batches.c.batch_index)
+        .limit(1)
+    )
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(waiting_for=first.scalar_subquery()))
 
 
 async def delete_units(connection: AsyncConnection, job_id: str, below: int) -> None:

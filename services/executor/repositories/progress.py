@@ -109,7 +109,9 @@ async def settle(connection: AsyncConnection, job: Row[Any], moves: Moves) -> st
 
 
 async def _final_reason(connection: AsyncConnection, job: Row[Any], state: Any, counts: Counts) -> Reason | None:
-    failed = (units.c.job_id == job.id, units.c.state.in_(("failed", "lost")), units.c.reason.is_not(None))
+    # Who asked for a cancellation is known without them.
+    told = ("failed", "lost") if state != "cancelled" else () if job.cancel_requested_by else ("cancelled",)
+    failed = (units.c.job_id == job.id, units.c.state.in_(told), units.c.reason.is_not(None))
     # Grouped by the database: a million units may have failed for one reason.
     query = select(units.c.reason, func.count().label("units")).where(*failed).group_by(units.c.reason)
     groups = (await connection.execute(query.order_by(desc("units")).limit(_REASONS_COUNTED))).all()

@@ -8,18 +8,26 @@ from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.records import EventRecord, ResultRecord
+from services.executor.repositories import attempts
 from services.executor.repositories.progress import Moves, encode
 from services.executor.states import unit_may_become
 from services.executor.tables import units
 from shared.contracts.events import MAX_FAILED_UNITS_PER_EVENT
 from shared.contracts.jobs import Reason
+from shared.contracts.needs import Retries
 
 _UNFINISHED = ("waiting", "running")
 
 _store_start = (
     update(units)
     .where(units.c.job_id == bindparam("b_job"), units.c.unit_index == bindparam("b_index"))
-    .values(state="running", started_at=bindparam("b_at"), log_slot=bindparam("b_slot"), log_from=bindparam("b_from"))
+    .values(
+        state="running",
+        attempt=bindparam("b_attempt"),
+        started_at=bindparam("b_at"),
+        log_slot=bindparam("b_slot"),
+        log_from=bindparam("b_from"),
+    )
 )
 _store_result = (
     update(units)
@@ -29,6 +37,7 @@ _store_result = (
             name: bindparam(f"b_{name}")
             for name in (
                 "state",
+                "attempt",
                 "exit_code",
                 "signal",
                 "reason",
@@ -51,6 +60,70 @@ class _UnitNow(msgspec.Struct):
     attempt: int
 
 
+class _Applied:
+    """What the records of one stretch do to the units of one batch: collected first, stored at once."""
+
+    def __init__(self, now: dict[int, _UnitNow], retries: Retries, moves: Moves) -> None:
+        self._now = now
+        self._retries = retries
+        self._moves = moves
+        self.requeued: list[int] = []
+        self.starts: list[dict[str, Any]] = []
+        self.results: list[dict[str, Any]] = []
+        self.retried: list[int] = []
+
+    def start(self, start: EventRecord) -> None:
+        """Take a start; of another attempt, of another batch or of a unit that has ended it changes nothing."""
+        unit = self._unit_of(start.unit, start.attempt)
+        if start.unit is None or unit is None or not unit_may_become(unit.state, "running"):
+            return
+        self._moves.move(start.unit, unit.state, "running")
+        unit.state = "running"
+        self.starts.append(
+            {
+                "b_index": start.unit,
+                "b_attempt": unit.attempt,
+                "b_at": start.at,
+                "b_slot": start.slot,
+                "b_from": start.log_start,
+            }
+        )
+
+    def result(self, result: ResultRecord) -> None:
+        """Take a result, as `start` does."""
+        unit = self._unit_of(result.unit, result.attempt)
+        if unit is None or not unit_may_become(unit.state, "succeeded"):
+            return
+        reason = None if result.reason is None else Reason(code=result.reason.code, text=result.reason.text)
+        # An interrupted attempt ends with its batch, which knows why it was interrupted.
+        state = unit.state if result.outcome == "interrupted" else result.outcome
+        self.results.append(
+            {"b_index": result.unit, "b_state": state, "b_attempt": unit.attempt, **_values(result, reason)}
+        )
+        if state == unit.state:
+            return
+        if state == "failed" and attempts.may_follow(self._retries, reason, unit.attempt):
+            self.retried.append(result.unit)
+            self._moves.move(result.unit, unit.state, "waiting")
+            del self._now[result.unit]
+        else:
+            self._moves.move(result.unit, unit.state, state, reason)
+            unit.state = state
+
+    def _unit_of(self, index: int | None, attempt: int | None) -> _UnitNow | None:
+        """Return the unit that a record is about. A runner that SLURM started again counts attempts on by itself."""
+        unit = None if index is None else self._now.get(index)
+        if index is None or unit is None or attempt is None or attempt < unit.attempt:
+            return None
+        if attempt > unit.attempt:
+            if not unit_may_become(unit.state, "succeeded"):
+                return None
+            self._moves.move(index, unit.state, "waiting")
+            self.requeued.append(index)
+            unit.state, unit.attempt = "waiting", attempt
+        return unit
+
+
 async def apply_records(
     connection: AsyncConnection,
     job_id: str,
@@ -58,11 +131,9 @@ async def apply_records(
     starts: Sequence[EventRecord],
     results: Sequence[ResultRecord],
     moves: Moves,
+    retries: Retries,
 ) -> None:
-    """Store the starts and results of one batch.
-
-    Records of another attempt, of another batch or of a unit that has ended change nothing.
-    """
+    """Store the starts and results of one batch; units that are to be tried again wait for a batch of their own."""
     touched = [r.unit for r in results] + [s.unit for s in starts if s.unit is not None]
     if not touched:
         return
@@ -72,40 +143,18 @@ async def apply_records(
         units.c.unit_index.between(min(touched), max(touched)),
     )
     now = {row.unit_index: _UnitNow(row.state, row.attempt) for row in await connection.execute(query)}
-    finished = {r.unit for r in results if r.outcome != "interrupted"}
-    started_rows = []
+    applied = _Applied(now, retries, moves)
+    finished = {(r.unit, r.attempt) for r in results if r.outcome != "interrupted"}
     for start in starts:
-        unit = None if start.unit is None else now.get(start.unit)
-        if start.unit is None or unit is None or start.attempt != unit.attempt or start.unit in finished:
-            continue
-        if unit_may_become(unit.state, "running"):
-            moves.move(start.unit, unit.state, "running")
-            unit.state = "running"
-            started_rows.append(
-                {
-                    "b_job": job_id,
-                    "b_index": start.unit,
-                    "b_at": start.at,
-                    "b_slot": start.slot,
-                    "b_from": start.log_start,
-                }
-            )
-    result_rows = []
+        if (start.unit, start.attempt) not in finished:
+            applied.start(start)
     for result in results:
-        unit = now.get(result.unit)
-        if unit is None or result.attempt != unit.attempt or not unit_may_become(unit.state, "succeeded"):
-            continue
-        reason = None if result.reason is None else Reason(code=result.reason.code, text=result.reason.text)
-        # An interrupted attempt ends with its batch, which knows why it was interrupted.
-        state = unit.state if result.outcome == "interrupted" else result.outcome
-        if state != unit.state:
-            moves.move(result.unit, unit.state, state, reason)
-            unit.state = state
-        result_rows.append({"b_job": job_id, "b_index": result.unit, "b_state": state, **_values(result, reason)})
-    if started_rows:
-        await connection.execute(_store_start, started_rows)
-    if result_rows:
-        await connection.execute(_store_result, result_rows)
+        applied.result(result)
+    await attempts.keep_requeued(connection, job_id, applied.requeued)
+    for statement, rows in ((_store_start, applied.starts), (_store_result, applied.results)):
+        if rows:
+            await connection.execute(statement, [{"b_job": job_id, **row} for row in rows])
+    await attempts.begin_next(connection, job_id, applied.retried)
 
 
 def _values(result: ResultRecord, reason: Reason | None) -> dict[str, Any]:
@@ -135,9 +184,18 @@ async def end_unfinished(
     waiting: tuple[str, Reason],
     at: float,
     moves: Moves,
+    retries: Retries,
 ) -> None:
-    """Give every unit of a batch that has no outcome the one for those that had `started` or were still `waiting`."""
+    """Give every unit of a batch that has no outcome the one for those that had `started` or were still `waiting`.
+
+    Those that are to be tried again wait for a batch of their own.
+    """
     of_batch = (units.c.job_id == job_id, units.c.batch_index == batch_index)
+    for old, (then, reason) in (("running", started), ("waiting", waiting)):
+        retried = await attempts.begin_next_of_batch(
+            connection, job_id, batch_index, old, attempts.Outcome(then, reason, at), retries
+        )
+        moves.move_more(retried, old, "waiting")
     unfinished = (*of_batch, units.c.state.in_(_UNFINISHED))
     # Only the first are told one by one, the rest is counted: there may be a million.
     counted = select(units.c.state, func.count()).where(*unfinished).group_by(units.c.state)
