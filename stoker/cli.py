@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shared.errors import StokerError
-from stoker.commands import agent, demo, health, jobs, keys, outcomes, profiles, queues, resources, ssh, stack
+from stoker.commands import demo, health, jobs, keys, outcomes, profiles, queues, resources, ssh, stack, sudo
 from stoker.failures import ExitCode, exit_code, show_error
 from stoker.output import stderr
 from stoker.session import default_state_folder
@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Run work on this machine or on a cluster.",
     epilog=_EPILOG,
 )
-for part in (jobs, outcomes, health, queues, ssh, stack, demo, agent):
+for part in (jobs, outcomes, health, queues, ssh, sudo, stack, demo):
     app.add_typer(part.app)
 app.add_typer(resources.app, name="resource")
 app.add_typer(profiles.app, name="profile")

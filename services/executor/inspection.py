@@ -101,8 +101,6 @@ class Inspection:
     async def _on_the_resource(self, connection: Connection) -> list[Finding]:
         found = []
         spec = connection.resource.spec
-        if isinstance(spec, LocalResourceSpec):
-            found += await asyncio.to_thread(local_findings, spec)
         if isinstance(spec, SlurmSudoResourceSpec):
             found += await asyncio.to_thread(trust_findings, spec, self._agent_file)
         further = {TASKS: spec.tasks_local_dir} if isinstance(spec, SlurmSudoResourceSpec) else {}
@@ -120,7 +118,7 @@ class Inspection:
     async def _through(self, agent: AgentConnection, connection: Connection) -> list[Finding]:
         spec = connection.resource.spec
         if isinstance(spec, LocalResourceSpec):
-            return []
+            return await asyncio.to_thread(local_findings, spec)
         found = await slurm_findings(agent, spec.jobs_runner_config)
         if isinstance(spec, SlurmSudoResourceSpec):
             found += await shared_folder_findings(agent, spec)
