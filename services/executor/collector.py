@@ -27,6 +27,7 @@ from shared.database import Database
 from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.pipes import AgentConnection, Evidence, Place
+from shared.slurm.digests import is_over
 
 log = get_logger()
 
@@ -68,7 +69,8 @@ class Collector:
         judge = self._judges[connection_of(job).resource.type]
         found = await agent.find(folder_of(job), [batch_name(batch) for batch in batches], native_ids_of(batches))
         failpoint("collector.looked")
-        verdicts = await judge.judge(agent, job, _in_question(batches, found, hints), found)
+        questioned = _in_question(batches, found, hints)
+        verdicts = await judge.judge(agent, job, questioned, found) if questioned else {}
         for batch in batches:
             judged = verdicts.get(batch.id)
             files = found[batch_name(batch)] if judged is None else judged.files
@@ -161,15 +163,13 @@ def _in_question(
     batches: list[Row[Any]], found: Mapping[str, Evidence], hints: Mapping[str, Observation]
 ) -> list[Row[Any]]:
     """Batches that may have ended, or of which the scheduler says something new; the others have merely moved on."""
-    return [
-        batch
-        for batch in batches
-        if found[batch_name(batch)].ended
-        or hints[batch.id].ended
-        or hints[batch.id].alive is False
-        or hints[batch.id].events_length is None
-        or hints[batch.id].scheduler is not None
-    ]
+    return [batch for batch in batches if found[batch_name(batch)].ended or _is_in_question(batch, hints[batch.id])]
+
+
+def _is_in_question(batch: Row[Any], hint: Observation) -> bool:
+    if hint.ended or hint.alive is False or hint.events_length is None:
+        return True
+    return hint.scheduler is not None and (hint.scheduler != (batch.scheduler or "") or is_over(hint.scheduler))
 
 
 async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None) -> bytes:

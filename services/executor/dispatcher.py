@@ -55,7 +55,6 @@ class Dispatcher:
         limits: StagingLimits,
         lease_seconds: float = 30.0,
         longest_pause_seconds: float = 60.0,
-        stop_again_seconds: float = 2.0,
     ) -> None:
         self._holder = holder
         self._database = database
@@ -65,7 +64,6 @@ class Dispatcher:
         self._limits = limits
         self._lease_seconds = lease_seconds
         self._longest_pause_seconds = longest_pause_seconds
-        self._stop_again_seconds = stop_again_seconds
 
     async def find_work(self, limit: int) -> list[str]:
         """Ids of the jobs whose turn it is."""
@@ -178,7 +176,7 @@ class Dispatcher:
             await agent.cancel(folder_of(job), running)
             failpoint("dispatcher.cancelled")
             async with self._database.write() as connection:
-                await leases.postpone(connection, job.id, self._stop_again_seconds, None)
+                await leases.postpone(connection, job.id, self._launcher_of(job).recall_again_seconds, None)
         await self._hint()
 
     async def _revoke(

@@ -19,7 +19,12 @@ class Launched(msgspec.Struct, frozen=True):
 
 
 class Launcher(Protocol):
-    """Launches and ends batches of one kind of resource; both calls are safe to repeat."""
+    """Launches and ends batches of one kind of resource; both calls are safe to repeat.
+
+    `recall_again_seconds`: so long whoever was told to stop is given until it is told again.
+    """
+
+    recall_again_seconds: float
 
     async def launch(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> Launched:
         """Launch batches. A native id that is answered once is answered for ever.
@@ -35,6 +40,8 @@ class Launcher(Protocol):
 
 class LocalLauncher:
     """Runners that the agent starts itself."""
+
+    recall_again_seconds = 2.0
 
     async def launch(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> Launched:
         """See `Launcher`."""

@@ -40,6 +40,9 @@ _BUSY_RETRY_SECONDS = 15.0
 class SlurmLauncher:
     """See `Launcher`. `doubt_seconds`: for so long SLURM shows no trace of a launch until it counts as never made."""
 
+    # SLURM itself waits (KillWait) before it is harsher, and a controller wants few calls.
+    recall_again_seconds = 30.0
+
     def __init__(
         self, *, database: Database, agents: JobAgents, looks: SchedulerLooks, doubt_seconds: float = 30.0
     ) -> None:

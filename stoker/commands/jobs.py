@@ -203,7 +203,7 @@ def show(context: typer.Context, job_id: options.JobId, *, as_json: options.Json
         return
     console = stdout()
     console.print(_details(job))
-    shown = table("BATCH>", "STATE", "UNITS>", "AT ONCE>", "LAUNCH", "HOST", "REASON")
+    shown = table("BATCH>", "STATE", "UNITS>", "AT ONCE>", "LAUNCH", "HOST", "TOOK>", "CPU>", "PEAK>", "REASON")
     for batch in batches:
         why = batch.reason.text if batch.reason else batch.waiting_for or ""
         if batch.estimated_start is not None and batch.state == "queued":
@@ -216,6 +216,9 @@ def show(context: typer.Context, job_id: options.JobId, *, as_json: options.Json
                 batch.parallel,
                 batch.native_id,
                 batch.host,
+                seconds(_lasted(batch)),
+                seconds(batch.cpu_seconds),
+                size(batch.peak_memory_bytes),
                 why,
             )
         )
@@ -294,7 +297,6 @@ def _details(job: Job) -> Table:
         for word in ("waiting", "running", "succeeded", "failed", "cancelled", "lost")
         if (count := getattr(job.counts, word))
     ]
-    lasted = (job.ended_at - job.started_at).total_seconds() if job.ended_at and job.started_at else None
     rows: dict[str, object] = {
         "job": job.id,
         "name": job.name,
@@ -307,7 +309,7 @@ def _details(job: Job) -> Table:
         "submitted": job.created_at,
         "started": job.started_at,
         "ended": job.ended_at,
-        "took": seconds(lasted),
+        "took": seconds(_lasted(job)),
         "folder": job.folder,
         "disk": size(job.disk_bytes),
     }
@@ -315,6 +317,10 @@ def _details(job: Job) -> Table:
         if value:
             shown.add_row(*cells(label, value))
     return shown
+
+
+def _lasted(what: Job | Batch) -> float | None:
+    return (what.ended_at - what.started_at).total_seconds() if what.ended_at and what.started_at else None
 
 
 def _show_end(job: Job) -> None:

@@ -175,7 +175,7 @@ async def test_an_installed_agent_of_another_protocol_is_told_apart(ssh: SshWork
     source = install_agent(ssh).read_bytes()
     assert source.count(b"PROTOCOL = 1\\n") == 1
     force(ssh, install_agent(ssh, source.replace(b"PROTOCOL = 1\\n", b"PROTOCOL = 0\\n")))
-    with pytest.raises(Unavailable, match="speaks protocol 0 only: install the one of this Stoker"):
+    with pytest.raises(Unavailable, match=r"speaks protocol 0 only.*stoker agent"):
         await ssh.agent()
 
 
