@@ -13,7 +13,7 @@ from shared.runner.records import JsonLines
 from shared.runner.slots import Running
 
 MOST_LAST_WORDS = 100
-"""Of so many failed units the end of the log is told with the reason; should a million fail, the logs have the rest."""
+"""Of so many failed units the end of the log is told with the reason: a million may fail."""
 
 
 class Reports:
