@@ -37,4 +37,5 @@ def _sudo_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstalla
 def sudo_site(request: pytest.FixtureRequest, _sudo_site: SudoSite) -> SudoSite:
     """Services that reach the cluster with accounting through sudo; tests do not kill them."""
     request.getfixturevalue("slurm_cluster")  # tidy before and after
+    _sudo_site.allow()  # the rule is one per cluster: another test may have changed it
     return _sudo_site

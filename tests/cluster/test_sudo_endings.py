@@ -110,7 +110,7 @@ async def test_a_requeued_batch_keeps_what_had_finished_and_runs_the_rest_again_
     work = sudo_site.job_folder(sudo_site.cluster.users.ada, job) / "work"
     (work / "go").touch()
     final = await sudo_site.until(job.id)
-    assert final.state == "succeeded", await sudo_site.units(job.id)
+    assert final.state == "succeeded", [unit.reason for unit in await sudo_site.units(job.id)]
     first, second = await sudo_site.units(job.id)
     assert (work / "ran-0").read_text() == "run\n"
     assert (work / "ran-1").read_text() == "run\n" * second.attempt

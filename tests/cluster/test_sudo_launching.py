@@ -141,9 +141,7 @@ async def test_arrays_are_split_and_throttled(sudo_site: SudoSite) -> None:
 
 
 @pytest.fixture(scope="module")
-def failing_site(
-    _slurm_cluster: SlurmCluster, public_installation: PublicInstallation, _sudo_site: SudoSite
-) -> Iterator[SudoSite]:
+def _failing_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SudoSite]:
     """Services that die where a test wants it."""
     points = _slurm_cluster.folder / "points"
     points.mkdir()
@@ -154,7 +152,13 @@ def failing_site(
         yield site
     finally:
         site.stop()
-        _sudo_site.allow()  # the rule is one per cluster, and names one agent
+
+
+@pytest.fixture
+def failing_site(request: pytest.FixtureRequest, _failing_site: SudoSite) -> SudoSite:
+    request.getfixturevalue("slurm_cluster")  # tidy before and after
+    _failing_site.allow()  # the rule is one per cluster, and names one agent
+    return _failing_site
 
 
 async def dies_at(site: SudoSite, point: str) -> Any:
@@ -171,7 +175,6 @@ async def dies_at(site: SudoSite, point: str) -> Any:
     return lambda: asyncio.to_thread(died)
 
 
-@pytest.mark.usefixtures("slurm_cluster")
 @pytest.mark.parametrize("point", [one for one in POINTS if one != WHEN_CANCELLING])
 async def test_every_unit_runs_once_although_the_executor_dies(failing_site: SudoSite, point: str) -> None:
     died = await dies_at(failing_site, point)
@@ -181,7 +184,6 @@ async def test_every_unit_runs_once_although_the_executor_dies(failing_site: Sud
     assert traces(failing_site, job) == Counter({f"trace-{n}": 1 for n in range(3)})
 
 
-@pytest.mark.usefixtures("slurm_cluster")
 async def test_a_job_is_cancelled_although_the_executor_dies(failing_site: SudoSite) -> None:
     job = await failing_site.submit(failing_site.cluster.users.ada, ["sleep", "1000"], 2)
     await failing_site.until(job.id, "running")
