@@ -18,6 +18,7 @@ from shared.resource_side.processes import descendants, send
 TAIL_BYTES = 64 * 1024
 """So much of the end of a program's output is looked at for the reason of its failure."""
 KILL_GRACE_SECONDS = 1.0
+_GIVE_UP_SECONDS = 5.0
 _CHUNK_BYTES = 64 * 1024
 _STANDARD_OUTPUT = 1
 
@@ -119,7 +120,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(KILL_GRACE_SECONDS)
     _signal_group(process.pid, signal.SIGKILL)
-    send(descendants({os.getpid()}), signal.SIGKILL)
+    own = {os.getpid()}
+    deadline = time.monotonic() + _GIVE_UP_SECONDS
+    while time.monotonic() < deadline:
+        left = descendants(own)
+        if not left:
+            break
+        send(left, signal.SIGKILL)
+        time.sleep(0.01)
     process.wait()
 
 

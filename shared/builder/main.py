@@ -17,6 +17,7 @@ from shared.builder import existing, removal
 from shared.builder.answers import Answer
 from shared.builder.commands import Commands, say
 from shared.builder.failures import Failure
+from shared.builder.kernel import adopt_orphans
 from shared.builder.lock import Lock
 from shared.builder.pixi import PixiProjects
 from shared.builder.request import FORMAT, Request, read_request
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: builder.py --args-json FILE --out-json FILE\n")
         return USAGE_EXIT
     os.umask(_UMASK)
+    adopt_orphans()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
     out = os.path.abspath(options["--out-json"])

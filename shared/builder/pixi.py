@@ -11,8 +11,8 @@ from shared.builder.answers import Answer
 from shared.builder.archives import ArchiveName, unpack
 from shared.builder.commands import Commands, Finished
 from shared.builder.contents import Contents, look, show_freeze
-from shared.builder.disk import to_disk
 from shared.builder.failures import Failure
+from shared.builder.kernel import to_disk
 from shared.builder.names import package_name, plain_name, version
 from shared.builder.places import FREEZE, PROJECT, WRAPPER, Place, attempts, nothing_kept
 from shared.builder.removal import PIXI_ENVIRONMENTS

@@ -9,9 +9,9 @@ from shared.builder import answers, trees
 from shared.builder.answers import Answer
 from shared.builder.commands import Commands
 from shared.builder.contents import Contents, look, show_freeze
-from shared.builder.disk import to_disk
 from shared.builder.failures import Failure
 from shared.builder.installers import Installer, choose
+from shared.builder.kernel import to_disk
 from shared.builder.names import normalised, package_name
 from shared.builder.pins import check_held, check_pins
 from shared.builder.places import FREEZE, VENV, Place, attempts, nothing_kept
@@ -103,6 +103,8 @@ class Venvs:
         if not os.access(python, os.X_OK) or not os.path.isfile(python):
             raise Failure("python_not_usable", f"{python} is not an interpreter that can be started here")
         self._commands.environment["TMPDIR"] = self._scratch
+        if self._commands.run([python, "-I", "-c", "import venv"], cwd=self._scratch, quiet=True).code:
+            raise Failure("python_not_usable", f"{python} is not a Python interpreter with the module venv")
         return choose(self._request, self._commands, python, self._scratch)
 
     def _find(self, package: str, installer: Installer, steps: Steps) -> str:
