@@ -79,7 +79,7 @@ def unpack(path: str, target: str) -> ArchiveName:
     return name
 
 
-def read_member(path: str, names: tuple[str, ...]) -> dict[str, bytes]:
+def read_members(path: str, names: tuple[str, ...]) -> dict[str, bytes]:
     """Return the content of those of the files that are in the archive's folder, by name; checks all of it."""
     name = ArchiveName(os.path.basename(path))
     return {
