@@ -19,6 +19,7 @@ TAIL_BYTES = 64 * 1024
 """So much of the end of a program's output is looked at for the reason of its failure."""
 KILL_GRACE_SECONDS = 1.0
 _GIVE_UP_SECONDS = 5.0
+_LAST_LINES = 6
 _CHUNK_BYTES = 64 * 1024
 _STANDARD_OUTPUT = 1
 
@@ -35,6 +36,13 @@ class Finished:
     def __init__(self, code: int, output: str) -> None:
         self.code = code
         self.output = output
+
+    @property
+    def words(self) -> str:
+        """How it ended, and the last lines that it wrote."""
+        how = f"it ended with exit code {self.code}" if self.code >= 0 else f"it was killed by signal {-self.code}"
+        lines = [line.rstrip() for line in self.output.splitlines() if line.strip()]
+        return "\n".join([how, *lines[-_LAST_LINES:]])
 
 
 class Commands:

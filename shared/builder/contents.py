@@ -11,7 +11,6 @@ from shared.builder.commands import Commands, say
 from shared.builder.failures import Failure
 from shared.builder.manifest import check_executables, read_manifest
 from shared.builder.names import normalised
-from shared.builder.verdicts import last_lines
 
 
 class Contents:
@@ -57,7 +56,7 @@ def look(commands: Commands, python: str, package: str) -> Contents:
     except (ValueError, IndexError):
         found = None
     if not isinstance(found, dict):
-        raise Failure("python_not_usable", f"{python} does not say what is installed:\n{last_lines(done.output)}")
+        raise Failure("python_not_usable", f"{python} does not say what is installed: {done.words}")
     return Contents(found, package)
 
 

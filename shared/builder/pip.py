@@ -61,7 +61,7 @@ class Pip:
         target = os.path.join(folder, f"found.{os.urandom(6).hex()}")
         done = self._run(self._python, ["download", "--no-deps", "--dest", target, "--", requirement], folder)
         if done.code:
-            check_answered(done.output, requirement)
+            check_answered(done, requirement)
             return None
         name = requirement.partition("==")[0]
         found = [version_of_file(file, name) for file in os.listdir(target)]

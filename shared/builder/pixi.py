@@ -20,7 +20,7 @@ from shared.builder.request import Request
 from shared.builder.scratch import Scratch
 from shared.builder.sent_files import sent_file
 from shared.builder.steps import Steps
-from shared.builder.verdicts import failed_install, last_lines
+from shared.builder.verdicts import failed_install
 
 LOCK = "pixi.lock"
 PROJECT_FILES = ("pixi.toml", "pyproject.toml")
@@ -108,7 +108,7 @@ class PixiProjects:
         steps.next("install what the lock file names" if frozen else "find versions that fit, and install them")
         done = self._run(place, ["install", *frozen])
         if done.code:
-            failure = failed_install(done.output, place.package)
+            failure = failed_install(done, place.package)
             raise Failure("pixi_failed", failure.text) if failure.code == "install_failed" else failure
         if not os.access(self._python(place), os.X_OK):
             text = f"pixi made no Python at {self._python(place)}: the project must depend on python"
@@ -117,7 +117,7 @@ class PixiProjects:
         trees.separate(place.path(PROJECT, PIXI_ENVIRONMENTS))
         hook = self._run(place, ["shell-hook", "--frozen", "--shell", "bash"], quiet=True)
         if hook.code:
-            raise Failure("pixi_failed", f"pixi does not say how to activate it:\n{last_lines(hook.output)}")
+            raise Failure("pixi_failed", f"pixi does not say how to activate it: {hook.words}")
         place.write(WRAPPER, f'{_WRAPPER_HEAD}{hook.output.rstrip()}\nexec python "$@"\n'.encode())
         os.chmod(place.path(WRAPPER), 0o755)  # noqa: S103 - everybody who may read it runs it
 

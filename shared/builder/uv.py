@@ -70,7 +70,7 @@ class Uv:
         options = ["--no-deps", "--no-header", "--no-annotate", "--python", self._python, *self._options]
         done = self._run(["pip", "compile", "--quiet", *options, wanted], folder)
         if done.code:
-            check_answered(done.output, requirement)
+            check_answered(done, requirement)
             return None
         lines = [line for line in done.output.splitlines() if "==" in line]
         return lines[-1].partition("==")[2].partition(";")[0].strip() if lines else None

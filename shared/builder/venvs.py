@@ -142,7 +142,7 @@ class Venvs:
     ) -> None:
         done = installer.install(place.path(VENV), requirements, self._scratch, alone=alone)
         if done.code:
-            raise failed_install(done.output, what)
+            raise failed_install(done, what)
 
 
 def _python(place: Place) -> str:

@@ -19,37 +19,29 @@ _CONTRADICT = re.compile(
 )
 _DISK_FULL = re.compile(r"No space left on device|os error 28\b|Errno 28\b|Disk quota exceeded|os error 122\b")
 _ABSENT = re.compile(r"was not found in the package registry|No matching distribution found|there is no version of")
-_LAST_LINES = 6
 
 
-def last_lines(output: str) -> str:
-    """Return the end of what a program said, as one text."""
-    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
-    return "\n".join(lines[-_LAST_LINES:])
-
-
-def failed_install(output: str, what: str) -> Failure:
+def failed_install(done: Finished, what: str) -> Failure:
     """Return why an installation failed."""
-    end = last_lines(output)
-    if _DISK_FULL.search(output):
+    if _DISK_FULL.search(done.output):
         return Failure("disk_full", f"the disk is full: {what} could not be installed")
-    if _CONTRADICT.search(output):
-        return Failure("requirements_contradict", f"no versions fit together for {what}:\n{end}")
-    if _UNREACHABLE.search(output):
-        return Failure("index_unreachable", f"the package index could not be reached:\n{end}")
-    if _ABSENT.search(output):
-        return Failure("requirements_contradict", f"something that {what} needs cannot be had:\n{end}")
-    return Failure("install_failed", f"{what} could not be installed:\n{end}")
+    if _CONTRADICT.search(done.output):
+        return Failure("requirements_contradict", f"no versions fit together for {what}: {done.words}")
+    if _UNREACHABLE.search(done.output):
+        return Failure("index_unreachable", f"the package index could not be reached: {done.words}")
+    if _ABSENT.search(done.output):
+        return Failure("requirements_contradict", f"something that {what} needs cannot be had: {done.words}")
+    return Failure("install_failed", f"{what} could not be installed: {done.words}")
 
 
-def check_answered(output: str, name: str) -> None:
+def check_answered(done: Finished, name: str) -> None:
     """Failure unless the index answered that it has no such package."""
-    if _DISK_FULL.search(output):
+    if _DISK_FULL.search(done.output):
         raise Failure("disk_full", f"the disk is full: {name} could not be looked up")
-    if _UNREACHABLE.search(output):
-        raise Failure("index_unreachable", f"the package index could not be reached:\n{last_lines(output)}")
-    if not _ABSENT.search(output):
-        raise Failure("install_failed", f"{name} could not be looked up:\n{last_lines(output)}")
+    if _UNREACHABLE.search(done.output):
+        raise Failure("index_unreachable", f"the package index could not be reached: {done.words}")
+    if not _ABSENT.search(done.output):
+        raise Failure("install_failed", f"{name} could not be looked up: {done.words}")
 
 
 def check_made(done: Finished, python: str) -> None:
@@ -57,5 +49,4 @@ def check_made(done: Finished, python: str) -> None:
     if done.code and _DISK_FULL.search(done.output):
         raise Failure("disk_full", "the disk is full: no virtual environment could be made")
     if done.code:
-        text = f"{python} cannot make a virtual environment:\n{last_lines(done.output)}"
-        raise Failure("python_not_usable", text)
+        raise Failure("python_not_usable", f"{python} cannot make a virtual environment: {done.words}")
