@@ -17,6 +17,7 @@ from shared.contracts.profiles import Profile, ProfileSpec
 from shared.contracts.queues import ClusterQueue, QueueEntry
 from shared.contracts.resources import Resource, ResourceSpec
 from shared.contracts.ssh import SshHostKey, SshHostKeys
+from shared.contracts.tasks import Task, TaskRun
 from shared.contracts.watches import (
     Observation,
     Observations,
@@ -25,7 +26,6 @@ from shared.contracts.watches import (
     WatchedProfile,
     WatchList,
 )
-from shared.contracts.tasks import Task, TaskRun
 from tests.workshop.registry import KINDS, seed
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -100,6 +100,7 @@ WAITING = QueueEntry(
     user="jdoe",
     account="lab1",
     name="stoker-1",
+)
 ACTIVITY = Activity(
     id=ID,
     environment_id=ID,
