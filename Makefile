@@ -29,7 +29,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- --eval-annotations \
-	    shared/agent shared/runner shared/resource_side
+	    shared/agent shared/runner shared/resource_side shared/builder
 
 demo: $(VENV)/.embedded
 	$(BIN)/stoker demo

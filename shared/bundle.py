@@ -1,4 +1,4 @@
-"""The runner and the agent, each as one self-contained Python file.
+"""The runner, the agent and the builder, each as one self-contained Python file.
 
 The file carries the sources of its modules and an importer that finds them there; nothing is written to disk and no
 package has to be installed where it runs. Tracebacks show the modules' own names, lines and text.
@@ -63,6 +63,12 @@ def runner_source() -> bytes:
 def agent_source() -> bytes:
     """Return the agent as one file, the same bytes every time."""
     return _bundle("stoker-agent", "shared.agent", "globals().get('__file__'), sys.argv[1:]")
+
+
+@cache
+def builder_source() -> bytes:
+    """Return the builder as one file, the same bytes every time."""
+    return _bundle("stoker-builder", "shared.builder", "sys.argv[1:]")
 
 
 def _bundle(title: str, package: str, arguments: str) -> bytes:

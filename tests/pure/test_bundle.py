@@ -13,17 +13,21 @@ ROOT = Path(__file__).parents[2]
 OLD_PYTHON = "3.9"
 
 
-@pytest.mark.parametrize("part", ["runner_source", "agent_source"])
+@pytest.mark.parametrize("part", ["runner_source", "agent_source", "builder_source"])
 def test_a_bundle_is_the_same_bytes_in_every_process(part: str) -> None:
     script = f"import sys, shared.bundle as b; sys.stdout.buffer.write(b.{part}())"
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=ROOT)
     assert other.stdout == getattr(bundle, part)()
 
 
-@pytest.mark.parametrize("source", [bundle.runner_source(), bundle.agent_source()], ids=["runner", "agent"])
+@pytest.mark.parametrize(
+    "source",
+    [bundle.runner_source(), bundle.agent_source(), bundle.builder_source()],
+    ids=["runner", "agent", "builder"],
+)
 def test_a_bundle_runs_on_old_pythons(source: bytes, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_bytes(source)
-    folders = [tmp_path, ROOT / "shared" / "agent", ROOT / "shared" / "runner", ROOT / "shared" / "resource_side"]
+    folders = [tmp_path, *(ROOT / "shared" / name for name in ("agent", "runner", "builder", "resource_side"))]
     # Annotations are postponed, never evaluated: they may be newer.
     vermin = str(Path(sys.executable).with_name("vermin"))
     command = [vermin, f"-t={OLD_PYTHON}-", "--violations", "--no-tips", *map(str, folders)]
@@ -31,7 +35,7 @@ def test_a_bundle_runs_on_old_pythons(source: bytes, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("package", ["agent", "runner", "resource_side"])
+@pytest.mark.parametrize("package", ["agent", "runner", "builder", "resource_side"])
 def test_what_runs_on_clusters_imports_the_standard_library_only(package: str) -> None:
     for path in (ROOT / "shared" / package).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -8,12 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentFromPypi, Freeze
+from shared.contracts.jobs import Reason
 from shared.contracts.keys import AccessKey, Caller, NewAccessKey
+from shared.contracts.needs import Needs
 from shared.contracts.problems import FieldError, Problem
 from shared.contracts.profiles import Profile, ProfileSpec
 from shared.contracts.queues import ClusterQueue, QueueEntry
 from shared.contracts.resources import Resource, ResourceSpec
 from shared.contracts.ssh import SshHostKey, SshHostKeys
+from shared.contracts.tasks import Task, TaskRun
 from shared.contracts.watches import (
     Observation,
     Observations,
@@ -97,6 +101,54 @@ WAITING = QueueEntry(
     account="lab1",
     name="stoker-1",
 )
+ACTIVITY = Activity(
+    id=ID,
+    environment_id=ID,
+    kind="reactivate",
+    state="failed",
+    owner="group",
+    created_at=MADE,
+    reason=Reason(code="index_unreachable", text="the package index could not be reached"),
+    started_at=MADE,
+    ended_at=CHANGED,
+)
+ENVIRONMENT = Environment(
+    id=ID,
+    state="inactive",
+    source="pypi",
+    package="fractal-tasks-core",
+    version="1.5.0",
+    extras=["more"],
+    pre_pins={"numpy": "1.26.4"},
+    python_version="3.12.1",
+    installer="uv 0.13.9",
+    resource_id=ID,
+    profile_id=ID,
+    owner="group",
+    created_at=MADE,
+    updated_at=CHANGED,
+    folder=f"/data/tasks/fractal-tasks-core/1.5.0/{ID}",
+    disk_bytes=8192,
+    task_names=["Cellpose"],
+    activity=ACTIVITY,
+)
+TASK = Task(
+    id=ID,
+    environment_id=ID,
+    package="fractal-tasks-core",
+    package_version="1.5.0",
+    name="Cellpose",
+    type="compound",
+    needs_non_parallel=Needs(mem="1G"),
+    needs_parallel=Needs(cpus_per_task=4, mem=16000, needs_gpu=True),
+    input_types={"3D": True},
+    args_schema_parallel={"type": "object"},
+    args_schema_version="pydantic_v2",
+    docs_info="# Cellpose",
+    category="Segmentation",
+    tags=["nuclei"],
+    authors="Ada",
+)
 THINGS: dict[str, msgspec.Struct] = {
     **{f"resource_{kind}": resource(kind) for kind in KINDS},
     **{f"profile_{kind}": profile(kind) for kind in KINDS},
@@ -149,6 +201,10 @@ THINGS: dict[str, msgspec.Struct] = {
         count=1,
         items=[WAITING],
     ),
+    "activity": ACTIVITY,
+    "environment": ENVIRONMENT,
+    "freeze": Freeze(freeze="numpy==1.26.4\n", freeze_sha256="0" * 64),
+    "task": TASK,
     "problem": Problem(
         type="urn:stoker:problem:invalid-request",
         title="The request is not valid",
@@ -176,3 +232,33 @@ def test_what_was_written_is_still_read_and_additions_of_later_versions_are_tole
 
 def test_a_new_key_does_not_show_in_its_repr() -> None:
     assert "AAAA" not in repr(THINGS["new_access_key"])
+
+
+REQUESTS: dict[str, tuple[dict[str, Any], Any]] = {
+    "pypi": ({"source": "pypi", "profile_id": ID, "package": "a", "post_pins": {"b": "1.0"}}, EnvironmentCreate),
+    "wheel": ({"source": "wheel", "profile_id": ID, "file_name": "a.whl", "content": "eA=="}, EnvironmentCreate),
+    "pixi": (
+        {"source": "pixi", "profile_id": ID, "file_name": "a-1.tar.gz", "content": "eA==", "use_lock": False},
+        EnvironmentCreate,
+    ),
+    "existing": ({"source": "existing", "profile_id": ID, "path": "/env", "package": "a"}, EnvironmentCreate),
+    "run": (
+        {"environment_id": ID, "task": "a", "zarr_urls": ["/d"], "needs_parallel": {"mem": "1G"}},
+        TaskRun,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_requests_of_people_are_read_and_a_typo_in_them_is_an_error(name: str) -> None:
+    written, kind = REQUESTS[name]
+    assert msgspec.convert(written, kind)
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.convert(written | {"verison": "1.0"}, kind)
+
+
+def test_what_a_shell_would_misread_is_no_package() -> None:
+    for package in ("a; id", "$(id)", "-r", "a b", "../a", ""):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"source": "pypi", "profile_id": ID, "package": package}, EnvironmentCreate)
+    assert EnvironmentFromPypi(profile_id=ID, package="a").version is None

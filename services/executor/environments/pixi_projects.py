@@ -1,0 +1,48 @@
+"""A pixi project cut down to one platform and one environment, so that nothing else is solved or downloaded."""
+
+import tomllib
+from typing import Any
+
+import tomli_w
+
+from shared.errors import Invalid
+
+PROJECT_FILES = ("pixi.toml", "pyproject.toml")
+
+
+def cut_down(file_name: str, text: str, *, environment: str, platform: str) -> str:
+    """Return the project file (`pixi.toml`, or `pyproject.toml` with `[tool.pixi]`) with only these left.
+
+    Raises Invalid where it is no pixi project, or has no such environment or platform.
+    """
+    try:
+        project = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{file_name} is not valid TOML: {error}", slug="pixi-project-invalid") from error
+    pixi = project if file_name == "pixi.toml" else _table(_table(project, "tool", file_name), "pixi", file_name)
+    workspace = next((name for name in ("workspace", "project") if isinstance(pixi.get(name), dict)), None)
+    if workspace is None:
+        raise Invalid(f"{file_name} has no table [workspace] of pixi", slug="pixi-project-invalid")
+    platforms = pixi[workspace].get("platforms", [])
+    if platform not in platforms:
+        raise Invalid(f"{file_name} does not support the platform {platform}", slug="pixi-project-invalid")
+    pixi[workspace]["platforms"] = [platform]
+    _keep_environment(pixi, environment, file_name)
+    return tomli_w.dumps(project)
+
+
+def _keep_environment(pixi: dict[str, Any], environment: str, file_name: str) -> None:
+    environments = pixi.get("environments")
+    if isinstance(environments, dict) and environment in environments:
+        pixi["environments"] = {environment: environments[environment]}
+    elif environment == "default":  # is there without being written
+        pixi.pop("environments", None)
+    else:
+        raise Invalid(f"{file_name} has no environment {environment}", slug="pixi-project-invalid")
+
+
+def _table(table: dict[str, Any], name: str, file_name: str) -> dict[str, Any]:
+    found = table.get(name)
+    if isinstance(found, dict):
+        return found
+    raise Invalid(f"{file_name} has no table [tool.pixi]", slug="pixi-project-invalid")

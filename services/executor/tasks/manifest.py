@@ -1,0 +1,101 @@
+"""From a package's manifest to its tasks. What the manifest must be is in `shared.builder.manifest`, once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from services.executor.tasks.needs import needs_of
+from shared.builder import manifest as manifests
+from shared.builder.failures import Failure
+from shared.contracts.needs import Needs
+from shared.contracts.tasks import TaskType
+from shared.errors import Invalid
+
+
+class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A task without its environment; executables are paths below the package's folder."""
+
+    name: str
+    type: TaskType
+    executable_non_parallel: str | None = None
+    executable_parallel: str | None = None
+    needs_non_parallel: Needs | None = None
+    needs_parallel: Needs | None = None
+    input_types: dict[str, bool] = {}
+    output_types: dict[str, bool] = {}
+    args_schema_non_parallel: dict[str, Any] | None = None
+    args_schema_parallel: dict[str, Any] | None = None
+    args_schema_version: str | None = None
+    docs_info: str | None = None
+    docs_link: str | None = None
+    category: str | None = None
+    modality: str | None = None
+    tags: list[str] = []
+    authors: str | None = None
+
+
+class Tasks(msgspec.Struct, frozen=True):
+    """The tasks of a manifest, and what of it was left out (in words)."""
+
+    tasks: list[TaskDescription]
+    warnings: list[str]
+
+
+_AS_THEY_ARE = (
+    "name",
+    "type",
+    "executable_non_parallel",
+    "executable_parallel",
+    "args_schema_non_parallel",
+    "args_schema_parallel",
+    "docs_info",
+    "docs_link",
+    "category",
+    "modality",
+)
+
+
+def tasks_of(manifest: Mapping[str, Any]) -> Tasks:
+    """Return the tasks; fields that are not known are tolerated. Raises Invalid, saying what is wrong."""
+    try:
+        checked: dict[str, Any] = manifests.checked(dict(manifest))
+    except Failure as failure:
+        raise Invalid(failure.text, slug=failure.code.replace("_", "-")) from failure
+    warnings: list[str] = []
+    shared: dict[str, Any] = {
+        "args_schema_version": _text(checked, "args_schema_version"),
+        "authors": _text(checked, "authors"),
+    }
+    tasks = [_task(task, shared, warnings) for task in checked["task_list"]]
+    return Tasks(tasks, warnings)
+
+
+def _task(task: Mapping[str, Any], shared: dict[str, Any], warnings: list[str]) -> TaskDescription:
+    written: dict[str, Any] = {name: task.get(name) for name in _AS_THEY_ARE}
+    return TaskDescription(
+        **written,
+        **shared,
+        needs_non_parallel=_needs(task, "non_parallel", warnings),
+        needs_parallel=_needs(task, "parallel", warnings),
+        input_types=_flags(task, "input_types"),
+        output_types=_flags(task, "output_types"),
+        tags=list(task.get("tags") or []),
+    )
+
+
+def _needs(task: Mapping[str, Any], part: str, warnings: list[str]) -> Needs | None:
+    if task.get(f"executable_{part}") is None:
+        return None
+    found, words = needs_of(task.get(f"meta_{part}") or {}, f"task {task['name']!r}: meta_{part}")
+    warnings += words
+    return found
+
+
+def _flags(task: Mapping[str, Any], field: str) -> dict[str, bool]:
+    return {name: bool(value) for name, value in (task.get(field) or {}).items()}
+
+
+def _text(manifest: Mapping[str, Any], field: str) -> str | None:
+    value = manifest.get(field)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,50 @@
+"""What units of tasks may answer. Anything else is a failed unit, with these words as its reason."""
+
+from collections import Counter
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.contracts.tasks import MAX_COMPUTE_UNITS, ComputeUnit, InitOutput, TaskOutput
+from shared.errors import Invalid
+
+T = TypeVar("T")
+
+
+def read_init_output(output: Any) -> list[ComputeUnit]:
+    """Return what a compound task's init asks for, in its order; nothing at all asks for nothing.
+
+    Raises Invalid in words that a task's author understands.
+    """
+    if output is None:
+        return []
+    elements = _converted(output, InitOutput, '{"parallelization_list": [{"zarr_url": …, "init_args": {…}}]}')
+    found = elements.parallelization_list or []
+    if len(found) > MAX_COMPUTE_UNITS:
+        raise Invalid(f"the parallelization_list has {len(found):,} elements, the limit is {MAX_COMPUTE_UNITS:,}")
+    return found
+
+
+def read_task_output(output: Any) -> TaskOutput:
+    """Return what a task says about images; nothing at all says nothing.
+
+    Raises Invalid in words that a task's author understands.
+    """
+    if output is None:
+        return TaskOutput()
+    found = _converted(output, TaskOutput, '{"image_list_updates": […], "image_list_removals": […]}')
+    updated = [update.zarr_url for update in found.image_list_updates or []]
+    twice = [url for url, count in Counter(updated).items() if count > 1]
+    if twice:
+        raise Invalid(f"image_list_updates names {twice[0]} more than once")
+    both = sorted(set(updated) & set(found.image_list_removals or []))
+    if both:
+        raise Invalid(f"{both[0]} is both in image_list_updates and in image_list_removals")
+    return found
+
+
+def _converted(output: Any, kind: type[T], expected: str) -> T:
+    try:
+        return msgspec.convert(output, kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"the output must be {expected}, or nothing: {error}") from error
