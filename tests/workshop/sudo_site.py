@@ -72,17 +72,27 @@ class SudoSite:
         self.stack.start()
         asyncio.run(self._register())
 
-    def allow(self) -> None:
-        """Write the documented rule: for this site's agent, in place of any other's."""
-        rule = sudoers_rule(
-            self.service_user.name, [f"%{self.cluster.users.group}"], SYSTEM_PYTHON, str(self.agent_file)
-        )
-        self.cluster.sudoers.write("services", f"{rule}\n")
+    def allow(self, python: str = SYSTEM_PYTHON) -> None:
+        """Write the documented rule: for this site's agent, in place of any other site's on this cluster."""
+        rule = sudoers_rule(self.service_user.name, [f"%{self.cluster.users.group}"], python, str(self.agent_file))
+        self.allow_by(rule)
+
+    def allow_by(self, rule: str) -> None:
+        """Write a rule in place of this site's."""
+        self.cluster.sudoers.write(self._rule_name, f"{rule}\n")
         self.cluster.lead_sudo_here(rule.partition("NOSETENV: ")[2])
+
+    def forbid(self) -> None:
+        """Take the rule away. Agents that run go on."""
+        self.cluster.sudoers.remove(self._rule_name)
+
+    @property
+    def _rule_name(self) -> str:
+        return f"services-{self.cluster.folder.name}"
 
     def stop(self) -> None:
         self.stack.stop()
-        self.cluster.sudoers.remove("services")
+        self.forbid()
 
     def resource_spec(self, **changes: Any) -> dict[str, Any]:
         """The users' own configuration, with the cluster's values in place of its examples."""
