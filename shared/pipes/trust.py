@@ -39,7 +39,7 @@ def untrusted_parts(path: str) -> list[Doubt]:
             if links > _MOST_LINKS:
                 return [*doubts, Doubt(f"{path} leads through too many links")]
             doubts |= dict.fromkeys(_wrong_owner(below, found))
-            target = Path(os.readlink(below))
+            target = below.readlink()
             waiting = [*(target.parts[1:] if target.is_absolute() else target.parts), *waiting]
             current = Path("/") if target.is_absolute() else current
             continue

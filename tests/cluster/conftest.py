@@ -38,7 +38,8 @@ def _sudo_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstalla
 
 @pytest.fixture(scope="session")
 def _bare_site(_bare_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SudoSite]:
-    yield from _started(SudoSite(_bare_cluster, public_installation, {"STOKER_FILES_GRACE_SECONDS": "20"}))
+    graces = {"STOKER_FILES_GRACE_SECONDS": "20", "STOKER_ABSENT_GRACE_SECONDS": "5"}
+    yield from _started(SudoSite(_bare_cluster, public_installation, graces))
 
 
 @pytest.fixture

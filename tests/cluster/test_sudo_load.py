@@ -1,4 +1,4 @@
-"""Many jobs at once: what they cost the cluster's scheduler, sudo and those who ask meanwhile; and what a job shows."""
+"""Many jobs at once: what they cost the scheduler, sudo and those who ask meanwhile; and what a job shows."""
 
 import asyncio
 import time

@@ -89,7 +89,9 @@ def test_whatever_others_may_change_on_the_way_is_named(tmp_path: Path) -> None:
     assert Doubt(f"{folder} is writable by others than root", f"chmod go-w {folder}") in findings
     folder.chmod(0o755)
     (folder / "agent.py").chmod(0o646)
-    assert any(one.detail.startswith(f"{folder}/agent.py is writable") for one in untrusted_parts(str(link / "agent.py")))
+    assert any(
+        one.detail.startswith(f"{folder}/agent.py is writable") for one in untrusted_parts(str(link / "agent.py"))
+    )
 
 
 def test_what_is_no_file_is_no_program(tmp_path: Path) -> None:
