@@ -133,8 +133,8 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
         return [launch for launch in self.launches if launch.covers(batch.batch_index)]
 
     def launch_count(self, batch: Row[Any]) -> int:
-        """How many launches of a batch SLURM has taken."""
-        return sum(launch.array_job_id is not None for launch in self.covering(batch))
+        """How many launches of a batch SLURM has taken, or may have taken."""
+        return sum(launch.state != "refused" for launch in self.covering(batch))
 
 
 def _wants_revocation(verdict: GoOn | End) -> bool:

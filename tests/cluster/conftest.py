@@ -23,9 +23,7 @@ def public_installation(slurm_workspace: Workspace) -> PublicInstallation:
     return PublicInstallation(folder)
 
 
-@pytest.fixture(scope="session")
-def _sudo_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SudoSite]:
-    site = SudoSite(_slurm_cluster, public_installation)
+def _started(site: SudoSite) -> Iterator[SudoSite]:
     try:
         site.start()
         yield site
@@ -33,9 +31,28 @@ def _sudo_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstalla
         site.stop()
 
 
+@pytest.fixture(scope="session")
+def _sudo_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SudoSite]:
+    yield from _started(SudoSite(_slurm_cluster, public_installation))
+
+
+@pytest.fixture(scope="session")
+def _bare_site(_bare_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SudoSite]:
+    graces = {"STOKER_FILES_GRACE_SECONDS": "20", "STOKER_ABSENT_GRACE_SECONDS": "5"}
+    yield from _started(SudoSite(_bare_cluster, public_installation, graces))
+
+
 @pytest.fixture
 def sudo_site(request: pytest.FixtureRequest, _sudo_site: SudoSite) -> SudoSite:
-    """Services that reach the cluster with accounting through sudo; tests do not kill them."""
+    """Services that reach the cluster with accounting through sudo; tests leave them as they were."""
     request.getfixturevalue("slurm_cluster")  # tidy before and after
     _sudo_site.allow()  # the rule is one per cluster: another test may have changed it
     return _sudo_site
+
+
+@pytest.fixture
+def bare_site(request: pytest.FixtureRequest, _bare_site: SudoSite) -> SudoSite:
+    """The same beside the cluster that keeps no accounts and forgets jobs two seconds after their end."""
+    request.getfixturevalue("bare_cluster")
+    _bare_site.allow()
+    return _bare_site

@@ -21,6 +21,7 @@ from shared.contracts.profiles import Profile
 from shared.contracts.resources import Resource
 from shared.errors import Unavailable
 from shared.sudoers import sudoers_rule
+from tests.servers.slurm.accounts import DEFAULT_ACCOUNT
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
 from tests.servers.slurm.users import UnixUser
@@ -53,14 +54,15 @@ class SudoSite:
         self.tasks_dir = self.folder / "tasks"
         self.tasks_dir.mkdir(mode=0o755)
         shutil.chown(self.tasks_dir, self.service_user.uid, self.service_user.gid)
+        self.environment = {
+            "STOKER_AGENT_FILE": str(self.agent_file),
+            "PATH": cluster.commands.path,
+            **SHORT_GRACES,
+            **(environment or {}),
+        }
         self.stack = RunningStack(
             self.service_user.home / f"state-{self._tag}",
-            environment={
-                "STOKER_AGENT_FILE": str(self.agent_file),
-                "PATH": cluster.commands.path,
-                **SHORT_GRACES,
-                **(environment or {}),
-            },
+            environment=self.environment,
             runs_as=RunsAs(self.service_user, installation.python),
         )
         self.resource: Resource
@@ -72,17 +74,27 @@ class SudoSite:
         self.stack.start()
         asyncio.run(self._register())
 
-    def allow(self) -> None:
-        """Write the documented rule: for this site's agent, in place of any other's."""
-        rule = sudoers_rule(
-            self.service_user.name, [f"%{self.cluster.users.group}"], SYSTEM_PYTHON, str(self.agent_file)
-        )
-        self.cluster.sudoers.write("services", f"{rule}\n")
+    def allow(self, python: str = SYSTEM_PYTHON) -> None:
+        """Write the documented rule: for this site's agent, in place of any other site's on this cluster."""
+        rule = sudoers_rule(self.service_user.name, [f"%{self.cluster.users.group}"], python, str(self.agent_file))
+        self.allow_by(rule)
+
+    def allow_by(self, rule: str) -> None:
+        """Write a rule in place of this site's."""
+        self.cluster.sudoers.write(self._rule_name, f"{rule}\n")
         self.cluster.lead_sudo_here(rule.partition("NOSETENV: ")[2])
+
+    def forbid(self) -> None:
+        """Take the rule away. Agents that run go on."""
+        self.cluster.sudoers.remove(self._rule_name)
+
+    @property
+    def _rule_name(self) -> str:
+        return f"services-{self.cluster.folder.name}"
 
     def stop(self) -> None:
         self.stack.stop()
-        self.cluster.sudoers.remove("services")
+        self.forbid()
 
     def resource_spec(self, **changes: Any) -> dict[str, Any]:
         """The users' own configuration, with the cluster's values in place of its examples."""
@@ -119,6 +131,20 @@ class SudoSite:
             resource = await registry.create_resource(spec)
             profile = await registry.create_profile(resource.id, self.profile_spec(user, name=f"changed {tag}"))
             return profile.id
+
+    async def profile_of(self, user: UnixUser, **changes: Any) -> str:
+        """Id of one more profile on the resource, which differs by `changes`."""
+        async with self.stack.registry() as registry:
+            spec = self.profile_spec(user, **{"name": f"{user.name} {secrets.token_hex(4)}", **changes})
+            return (await registry.create_profile(self.resource.id, spec)).id
+
+    def newcomer(self, short_name: str, *, account: str | None = DEFAULT_ACCOUNT, **more: Any) -> UnixUser:
+        """One more scientist, in an account where the cluster keeps any."""
+        user = self.cluster.users.create(short_name, **more)
+        if account is not None and self.cluster.daemons.accounting is not None:
+            words = (user.name, f"account={account}", f"DefaultAccount={account}")
+            self.cluster.administer("sacctmgr", "-i", "-Q", "add", "user", *words)
+        return user
 
     def profile(self, user: UnixUser) -> str:
         return self.profiles[user.name].id
