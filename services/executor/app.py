@@ -63,9 +63,12 @@ def build(settings: ExecutorSettings) -> Litestar:
     database = NotifyingDatabase(settings.database_url.reveal())
     bus = Bus(settings.redis_url)
     registry = RegistryClient(settings.registry_url, settings.service_key.reveal())
-    opener = partial(
-        open_pipe, settings=PipeSettings(ssh_known_hosts=settings.ssh_known_hosts, agent_file=settings.agent_file)
+    pipes = PipeSettings(
+        ssh_known_hosts=settings.ssh_known_hosts,
+        ssh_answer_seconds=settings.ssh_answer_seconds,
+        agent_file=settings.agent_file,
     )
+    opener = partial(open_pipe, settings=pipes)
     agents = AgentPool(opener=opener)
     connections = Connections(registry)
     job_agents = JobAgents(agents, connections)
