@@ -68,7 +68,7 @@ SshAnswerSeconds = Annotated[
     Meta(
         ge=1,
         le=300,
-        description="how long an SSH host may take to answer: while connecting, and when a quiet line is asked for a sign",
+        description="how long an SSH host may take to answer: while connecting, or when it was quiet as long",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Stoker beside a cluster as an operator installs it, whatever the way to the cluster: services of an unprivileged user.
+"""Stoker as an operator installs it, whatever the way to the cluster: the services of an unprivileged user.
 
 Resource and profiles are made of the configurations that users already have, with this cluster's values in them.
 """
@@ -64,8 +64,8 @@ class ClusterStackSite(ABC):
         """What the services need to know of the way to the cluster."""
 
     @abstractmethod
-    def job_folder(self, user: UnixUser, job: Job) -> Path:
-        """As root sees it."""
+    def jobs_root(self, user: UnixUser) -> Path:
+        """The folder with the user's jobs, as root sees it."""
 
     @abstractmethod
     def start(self) -> None:
@@ -74,6 +74,10 @@ class ClusterStackSite(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End what `start` started."""
+
+    def job_folder(self, user: UnixUser, job: Job) -> Path:
+        """As root sees it."""
+        return self.jobs_root(user) / job.folder
 
     def resource_spec(self, **changes: Any) -> dict[str, Any]:
         """The users' own configuration, with the cluster's values in place of its examples."""
@@ -115,12 +119,19 @@ class ClusterStackSite(ABC):
 
     async def profile_on(self, user: UnixUser, **changes: Any) -> str:
         """Id of a profile on a new resource, whose configuration differs by `changes` (merged deeply)."""
+        (profile,) = await self.profiles_on(user, **changes)
+        return profile
+
+    async def profiles_on(
+        self, *users: UnixUser, profile: Mapping[str, Any] | None = None, **changes: Any
+    ) -> list[str]:
+        """The same for several users of one new resource; `profile`: fields that differ in each of the profiles."""
         tag = secrets.token_hex(4)
         async with self.stack.registry() as registry:
             spec = self.resource_spec(**changes) | {"name": f"changed {tag}"}
             resource = await registry.create_resource(spec)
-            profile = await registry.create_profile(resource.id, self.profile_spec(user, name=f"changed {tag}"))
-            return profile.id
+            specs = [self.profile_spec(user, name=f"{user.name} {tag}", **(profile or {})) for user in users]
+            return [(await registry.create_profile(resource.id, one)).id for one in specs]
 
     def profile(self, user: UnixUser) -> str:
         return self.profiles[user.name].id

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.contracts.jobs import Job
 from tests.servers.line import Line
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
@@ -85,9 +84,9 @@ class SshSite(ClusterStackSite):
         """Only the services' user can read it."""
         return self.keys / user.name
 
-    def job_folder(self, user: UnixUser, job: Job) -> Path:
-        """As root sees it."""
-        return user.home / "remote jobs" / job.folder
+    def jobs_root(self, user: UnixUser) -> Path:
+        """Below the user's home, which the services cannot look into."""
+        return user.home / "remote jobs"
 
     def _own_resource_fields(self) -> dict[str, Any]:
         tasks = str(self.service_user.home / "tasks")
@@ -96,6 +95,6 @@ class SshSite(ClusterStackSite):
     def _own_profile_fields(self, user: UnixUser) -> dict[str, Any]:
         return {
             "ssh_key_path": str(self.key_path(user)),
-            "jobs_remote_dir": str(user.home / "remote jobs"),
+            "jobs_remote_dir": str(self.jobs_root(user)),
             "tasks_remote_dir": str(user.home / "remote tasks"),
         }

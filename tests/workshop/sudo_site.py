@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from shared.bundle import agent_source
-from shared.contracts.jobs import Job
 from shared.sudoers import sudoers_rule
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
@@ -61,6 +60,6 @@ class SudoSite(ClusterStackSite):
     def _own_resource_fields(self) -> dict[str, Any]:
         return {"tasks_local_dir": str(self.tasks_dir)}
 
-    def job_folder(self, user: UnixUser, job: Job) -> Path:
-        """As root sees it."""
-        return user.home / "stoker/jobs" / job.folder
+    def jobs_root(self, user: UnixUser) -> Path:
+        """Below the user's home, which the services cannot look into."""
+        return user.home / "stoker/jobs"

@@ -31,7 +31,7 @@ class SshLimits(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, answer_seconds: float) -> "SshLimits":
         """Let a host take so long. Logging in is given its time: it costs a busy host's processor, not the line."""
-        step = min(cls.connect, answer_seconds)
+        step = min(cls().connect, answer_seconds)
         return cls(connect=step, banner=step, channel=step, quiet=answer_seconds, answer=answer_seconds)
 
 
