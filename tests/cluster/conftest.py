@@ -7,6 +7,8 @@ import pytest
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
 from tests.servers.slurm.workspace import Workspace
+from tests.workshop.cluster_stack import ClusterStackSite
+from tests.workshop.ssh_site import SshSite
 from tests.workshop.sudo_site import SudoSite
 
 
@@ -56,3 +58,29 @@ def bare_site(request: pytest.FixtureRequest, _bare_site: SudoSite) -> SudoSite:
     request.getfixturevalue("bare_cluster")
     _bare_site.allow()
     return _bare_site
+
+
+@pytest.fixture(scope="session")
+def _ssh_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SshSite]:
+    site = SshSite(_slurm_cluster, public_installation)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture
+def ssh_site(request: pytest.FixtureRequest, _ssh_site: SshSite) -> Iterator[SshSite]:
+    """Services that reach the cluster with accounting through SSH; tests cut the line, and do not kill them."""
+    request.getfixturevalue("slurm_cluster")  # tidy before and after
+    yield _ssh_site
+    _ssh_site.line.set()
+    _ssh_site.line.heal()
+
+
+@pytest.fixture(params=["sudo", "ssh"])
+def site(request: pytest.FixtureRequest) -> ClusterStackSite:
+    """Services that reach the cluster with accounting, either way."""
+    found: ClusterStackSite = request.getfixturevalue(f"{request.param}_site")
+    return found
