@@ -62,6 +62,16 @@ KnownHostsFile = Annotated[
     str, Meta(pattern="^/", description="file with the host keys of SSH clusters; a resource may name its own")
 ]
 
+SSH_ANSWER_SECONDS = 15.0
+SshAnswerSeconds = Annotated[
+    float,
+    Meta(
+        ge=1,
+        le=300,
+        description="how long an SSH host may take to answer: while connecting, or when it was quiet as long",
+    ),
+]
+
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service reads."""

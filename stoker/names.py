@@ -17,15 +17,24 @@ async def find_resource(session: Session, name_or_id: str) -> Resource:
         raise NotFound(f"there is no resource {name_or_id!r} (see: stoker resource list)") from error
 
 
-async def find_profile(session: Session, name_or_id: str) -> Profile:
-    """Return the profile. Raises NotFound, and Conflict when several resources have a profile of that name."""
-    named = [p async for p in session.registry.profiles(name=name_or_id) if p.name == name_or_id]
+async def find_profile(session: Session, name_or_id: str, *, resource: str | None = None) -> Profile:
+    """Return the profile, of a resource (name or id) or of any.
+
+    Raises NotFound, and Conflict when several resources have a profile of that name.
+    """
+    resource_id = None if resource is None else (await find_resource(session, resource)).id
+    found = session.registry.profiles(resource_id=resource_id, name=name_or_id)
+    named = [profile async for profile in found if profile.name == name_or_id]
     if len(named) == 1:
         return named[0]
     if named:
         ids = ", ".join(profile.id for profile in named)
         raise Conflict(f"several resources have a profile {name_or_id!r}: say which by its id ({ids})")
+    missing = NotFound(f"there is no profile {name_or_id!r} (see: stoker profile list)")
     try:
-        return await session.registry.profile(name_or_id)
+        profile = await session.registry.profile(name_or_id)
     except NotFound as error:
-        raise NotFound(f"there is no profile {name_or_id!r} (see: stoker profile list)") from error
+        raise missing from error
+    if resource_id not in (None, profile.resource_id):
+        raise missing
+    return profile

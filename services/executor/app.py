@@ -41,6 +41,7 @@ from services.executor.judges import LocalJudge
 from services.executor.launchers import LocalLauncher
 from services.executor.notifying import NotifyingDatabase
 from services.executor.preview import Previews
+from services.executor.reachability import Reachability
 from services.executor.removal import Removal
 from services.executor.retention import Retention
 from services.executor.scheduler_looks import SchedulerLooks
@@ -71,9 +72,12 @@ def build(settings: ExecutorSettings) -> Litestar:
     database = NotifyingDatabase(settings.database_url.reveal())
     bus = Bus(settings.redis_url)
     registry = RegistryClient(settings.registry_url, settings.service_key.reveal())
-    opener = partial(
-        open_pipe, settings=PipeSettings(ssh_known_hosts=settings.ssh_known_hosts, agent_file=settings.agent_file)
+    pipes = PipeSettings(
+        ssh_known_hosts=settings.ssh_known_hosts,
+        ssh_answer_seconds=settings.ssh_answer_seconds,
+        agent_file=settings.agent_file,
     )
+    opener = partial(open_pipe, settings=pipes)
     agents = AgentPool(opener=opener)
     connections = Connections(registry)
     job_agents = JobAgents(agents, connections)
@@ -113,7 +117,8 @@ def build(settings: ExecutorSettings) -> Litestar:
         bus=bus,
     )
     stream = EventStream(database, bus)
-    catalogue = Catalogue(database)
+    reachability = Reachability(bus)
+    catalogue = Catalogue(database, reachability.trouble)
     admission = Admission(
         database=database,
         connections=connections,
@@ -154,6 +159,7 @@ def build(settings: ExecutorSettings) -> Litestar:
             resource_types=settings.resource_types,
             cpu_count=cpu_count,
             trial=Trial(admission, catalogue, cancellation, removal),
+            trouble=reachability.trouble,
         ),
         usage=DiskUsage(database, job_agents),
         host_keys=HostKeys(registry, settings.ssh_known_hosts, settings.resource_types),
@@ -177,7 +183,7 @@ def build(settings: ExecutorSettings) -> Litestar:
         async with AsyncExitStack() as stack:
             for close in (database.close, bus.close, registry.aclose, agents.close):
                 stack.push_async_callback(close)
-            for part in (engine, stream, retention):
+            for part in (engine, stream, retention, reachability):
                 await stack.enter_async_context(part.running())
             yield
 

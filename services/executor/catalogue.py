@@ -1,5 +1,6 @@
 """What callers may look at: jobs, batches and units, each of which is absent for whom it does not belong to."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from services.executor.repositories import jobs as job_rows
 from services.executor.repositories import unit_pages
 from services.executor.repositories.attempts import attempts_of
 from services.executor.repositories.batches import batches_of
+from services.executor.states import FINAL_JOB_STATES
 from services.executor.views import show_attempt, show_batch, show_job, show_unit
 from shared.contracts.jobs import MAX_UNITS, Attempt, Batch, Counts, Job, Unit
 from shared.contracts.keys import Caller
@@ -23,8 +25,10 @@ _REMEMBERED_OWNERS = 10_000
 class Catalogue:
     """Reads; every method raises NotFound for what the caller must not see, and Unavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, trouble: Callable[[str], str | None] = lambda _: None) -> None:
+        """Take `trouble`: why a profile's resource is not reached at the moment, None when it is."""
         self._database = database
+        self._trouble = trouble
         self._owners: dict[str, str] = {}
 
     async def row(self, caller: Caller, job_id: str) -> Row[Any]:
@@ -47,7 +51,7 @@ class Catalogue:
 
     async def job(self, caller: Caller, job_id: str) -> Job:
         """One job."""
-        return show_job(await self.row(caller, job_id))
+        return self._shown(await self.row(caller, job_id))
 
     async def jobs(
         self, caller: Caller, wanted: job_rows.JobFilter, *, before_id: str | None, limit: int
@@ -57,8 +61,15 @@ class Catalogue:
             wanted = msgspec.structs.replace(wanted, owner=caller.owner)
         async with self._database.read() as connection:
             found = await job_rows.list_jobs(connection, wanted, before_id=before_id, limit=limit + 1)
-        items = [show_job(row) for row in found[:limit]]
+        items = [self._shown(row) for row in found[:limit]]
         return items, items[-1].id if len(found) > limit else None
+
+    def _shown(self, row: Row[Any]) -> Job:
+        """The job; while nothing is heard of it, it says so instead of what it waited for when something was."""
+        job = show_job(row)
+        if job.state not in FINAL_JOB_STATES and (trouble := self._trouble(job.profile_id)):
+            return msgspec.structs.replace(job, waiting_for=trouble)
+        return job
 
     async def batches(
         self, caller: Caller, job_id: str, *, after: int | None, limit: int

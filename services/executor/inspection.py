@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from services.executor.connections import Connections
 from services.executor.findings import agent_findings, finding, ok, own_agent
@@ -23,7 +24,10 @@ _SEE_LOG = "see the log of the executor for what the agent said"
 
 
 class Inspection:
-    """Looks at one profile at a time. `agent_file`: the installed agent that sudo starts."""
+    """Looks at one profile at a time.
+
+    `agent_file`: the installed agent that sudo starts. `trouble`: why nothing is heard of a profile's jobs.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Inspection:
         resource_types: frozenset[ResourceType],
         cpu_count: int,
         trial: Trial,
+        trouble: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._connections = connections
         self._bus = bus
@@ -43,6 +48,7 @@ class Inspection:
         self._resource_types = resource_types
         self._cpu_count = cpu_count
         self._trial = trial
+        self._trouble = trouble
 
     async def check(self, caller: Caller, request: CheckRequest) -> CheckReport:
         """All findings. Raises NotFound (no such profile, or not granted), Unavailable (the registry)."""
@@ -100,6 +106,9 @@ class Inspection:
 
     async def _on_the_resource(self, connection: Connection) -> list[Finding]:
         found = []
+        if trouble := self._trouble(connection.profile.id):
+            mend = "mend what keeps the agent from starting; attempts are made again at least once a minute"
+            found.append(finding("connection", "warning", trouble, mend))
         spec = connection.resource.spec
         if isinstance(spec, SlurmSudoResourceSpec):
             found += await asyncio.to_thread(trust_findings, spec, self._agent_file)

@@ -15,6 +15,7 @@ class ReasonRecord(msgspec.Struct, frozen=True):
 
     code: str
     text: str
+    log_tail: str = ""
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):

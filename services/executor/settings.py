@@ -7,6 +7,7 @@ from msgspec import Meta
 from shared.secrets import Secret
 from shared.settings import (
     INSTALLED_AGENT,
+    SSH_ANSWER_SECONDS,
     SYSTEM_KNOWN_HOSTS,
     AgentFile,
     DatabaseUrl,
@@ -14,6 +15,7 @@ from shared.settings import (
     KnownHostsFile,
     RedisUrl,
     ServiceSettings,
+    SshAnswerSeconds,
 )
 
 
@@ -30,6 +32,7 @@ class ExecutorSettings(MigrationSettings, frozen=True, kw_only=True):
     redis_url: Annotated[RedisUrl, Meta(description="the bus between executor and poller")]
     registry_url: Annotated[HttpUrl, Meta(description="address of the registry")] = HttpUrl("http://127.0.0.1:8701")
     ssh_known_hosts: KnownHostsFile = SYSTEM_KNOWN_HOSTS
+    ssh_answer_seconds: SshAnswerSeconds = SSH_ANSWER_SECONDS
     agent_file: AgentFile = INSTALLED_AGENT
     service_key: Annotated[Secret, Meta(description="access key with role service, for calls to the registry")]
     retention_days: Annotated[

@@ -15,6 +15,11 @@ from shared.slurm.script import WARNING_SIGNAL
 _MEMORY_WORDS = re.compile(
     r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[-_ ]of[-_ ]memory handler", re.IGNORECASE
 )
+# What slurmstepd writes behind the output of a job that it ends. A runner that is told so ends by itself, and may be
+# gone before SLURM has its own way: the job's state then says nothing of it.
+_ENDED_BY_SLURM = re.compile(r"CANCELLED AT \S+ (?:DUE TO (PREEMPTION|TIME LIMIT|NODE FAILURE) )?\*\*\*")
+_WORD_OF = {"PREEMPTION": "PREEMPTED", "TIME LIMIT": "TIMEOUT", "NODE FAILURE": "NODE_FAIL", None: "CANCELLED"}
+_SAYS_NOTHING = ("COMPLETED", "FAILED", "")
 _KILL = 9
 _BYTES_PER_MB = 1024 * 1024
 _EARLY_SECONDS = 120.0
@@ -85,8 +90,8 @@ def _reason(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Reason:
         word = "OUT_OF_MEMORY"
     # A runner that was warned ends by itself before the limit: SLURM then knows of no time limit.
     interrupted = files.end is not None and files.end.how == "interrupted"
-    if word in ("COMPLETED", "FAILED", "") and interrupted and _was_warned(sight, evidence, files):
-        word = "TIMEOUT"
+    if word in _SAYS_NOTHING and interrupted:
+        word = "TIMEOUT" if _was_warned(sight, evidence, files) else _told_by_slurmstepd(files) or word
     code = _BY_WORD.get(word)
     if code is not None:
         return Reason(code=code, text=_text(code, word, sight, evidence), log_tail=files.runner_log_tail)
@@ -135,6 +140,11 @@ def _ran_out_of_memory(sight: Sight, evidence: SlurmEvidence, files: Evidence) -
         return False
     peak = recorded.peak_memory_bytes
     return peak is not None and evidence.memory_mb is not None and peak >= evidence.memory_mb * _BYTES_PER_MB
+
+
+def _told_by_slurmstepd(files: Evidence) -> str | None:
+    found = _ENDED_BY_SLURM.search(files.runner_log_tail)
+    return None if found is None else _WORD_OF[found[1]]
 
 
 def _was_warned(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> bool:

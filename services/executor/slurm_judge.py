@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from services.executor.batch_file import max_restarts
 from services.executor.job_agents import JobAgents, batch_name, folder_of, native_ids_of
 from services.executor.judges import Judged
 from services.executor.launchers import Launcher
@@ -16,6 +17,7 @@ from services.executor.repositories.launches import Launch, launches_of
 from services.executor.scheduler_looks import SchedulerLooks
 from services.executor.slurm_evidence import CLOCK_SLACK_SECONDS, EndSeen, KnownLaunch, SlurmEvidence
 from services.executor.slurm_verdicts import End, GoOn, Graces, judge_slurm
+from services.executor.stored_submit import submit_of
 from shared.contracts.holds import Connection
 from shared.database import Database
 from shared.errors import Unavailable
@@ -51,16 +53,21 @@ class SlurmJudge:
         said = await self._ask(job, batches, found)
         verdicts = await self._verdicts(job, batches, found, said)
         doubted = [batch for batch in batches if _wants_revocation(verdicts[batch.id])]
-        if doubted:
-            # Make it certain before it is believed: after this no launch can start.
-            names = [batch_name(batch) for batch in doubted]
-            await agent.revoke(folder_of(job), names)
-            found = {**found, **await agent.find(folder_of(job), names, native_ids_of(doubted))}
-            verdicts |= await self._verdicts(job, doubted, found, said)
-        # Launches that lost against the one that ran would wait in the queue for nothing.
-        ended = [batch for batch in batches if isinstance(verdicts[batch.id], End)]
-        if any(said.launch_count(batch) > 1 for batch in ended):
-            await self._launcher.recall(agent, job, ended)
+        restartable = [batch for batch in batches if _may_start_again(job, batch, verdicts, found)]
+        if unfenced := [batch for batch in batches if batch in doubted or batch in restartable]:
+            # Make it certain before it is believed: after this no launch can start, and one that SLURM puts back into
+            # its queue runs nothing.
+            if doubted:
+                await agent.revoke(folder_of(job), [batch_name(batch) for batch in doubted])
+            if restartable:
+                await agent.cancel(folder_of(job), [batch_name(batch) for batch in restartable])
+            names = [batch_name(batch) for batch in unfenced]
+            found = {**found, **await agent.find(folder_of(job), names, native_ids_of(unfenced))}
+            verdicts |= await self._verdicts(job, unfenced, found, said)
+        # What SLURM still holds of those that are over would wait in its queue for nothing.
+        over = [batch for batch in batches if isinstance(verdicts[batch.id], End)]
+        if any(said.launch_count(batch) > 1 or batch in restartable for batch in over):
+            await self._launcher.recall(agent, job, over)
         return {batch.id: _judged(batch, found[batch_name(batch)], verdicts[batch.id], said) for batch in batches}
 
     async def _verdicts(
@@ -126,12 +133,21 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
         return [launch for launch in self.launches if launch.covers(batch.batch_index)]
 
     def launch_count(self, batch: Row[Any]) -> int:
-        """How many launches of a batch SLURM has taken."""
-        return sum(launch.array_job_id is not None for launch in self.covering(batch))
+        """How many launches of a batch SLURM has taken, or may have taken."""
+        return sum(launch.state != "refused" for launch in self.covering(batch))
 
 
 def _wants_revocation(verdict: GoOn | End) -> bool:
     return isinstance(verdict, End) and verdict.revoke_first
+
+
+def _may_start_again(
+    job: Row[Any], batch: Row[Any], verdicts: Mapping[str, GoOn | End], found: Mapping[str, Evidence]
+) -> bool:
+    """Whether SLURM may put a batch back into its queue that is to be taken for ended."""
+    if isinstance(verdicts[batch.id], GoOn) or not _scheduler_matters(found[batch_name(batch)]):
+        return False
+    return max_restarts(submit_of(job)) > 0
 
 
 def _judged(batch: Row[Any], files: Evidence, verdict: GoOn | End, said: _Said) -> Judged:

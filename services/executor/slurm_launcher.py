@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row
 
 from services.executor.batch_file import max_restarts
@@ -70,19 +71,34 @@ class SlurmLauncher:
         """End whatever SLURM still holds of these batches, by one scancel."""
         async with self._database.read() as database:
             known = await rows.launches_of(database, job.id)
-        indices = [batch.batch_index for batch in batches]
+        launches = [launch for launch in known if any(launch.covers(batch.batch_index) for batch in batches)]
+        if any(launch.may_be_unknown for launch in launches):
+            launches = await self._appeared(agent, job, launches)
         native_ids = [
-            launch.native_id(index)
-            for launch in known
+            launch.native_id(batch.batch_index)
+            for launch in launches
             if launch.array_job_id is not None
-            for index in indices
-            if launch.covers(index)
+            for batch in batches
+            if launch.covers(batch.batch_index)
         ]
         if native_ids:
             said = await agent.scancel(native_ids)
             if said.exit_code != 0:
                 raise Unavailable(f"SLURM has not cancelled: {why_no_answer(said.stderr) or last_words(said.stderr)}")
             failpoint("slurm_launcher.scancelled")
+
+    async def _appeared(
+        self, agent: AgentConnection, job: Row[Any], launches: Sequence[rows.Launch]
+    ) -> list[rows.Launch]:
+        """These launches, with the numbers of those that SLURM has taken without anybody having heard of it."""
+        queue = await self._looks.queue(await self._agents.connection_of(job))
+        numbers = {row.name: row.id.job for row in queue.rows if row.uid == agent.hello.uid}
+        return [
+            msgspec.structs.replace(launch, array_job_id=numbers.get(launch.marker))
+            if launch.may_be_unknown
+            else launch
+            for launch in launches
+        ]
 
     async def _intended(
         self, job: Row[Any], connection: Connection, batches: Sequence[Row[Any]]

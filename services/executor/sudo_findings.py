@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import secrets
+import shlex
 from pathlib import Path
 
 from services.executor.findings import finding, ok
@@ -20,13 +21,15 @@ TASKS = "tasks"
 
 def trust_findings(spec: SlurmSudoResourceSpec, agent_file: str) -> list[Finding]:
     """Whether interpreter and agent, and every folder on the way to them, are root's alone (blocks)."""
+    install = f"as root: stoker agent > {shlex.quote(agent_file)}"
     found = []
-    for name, path in (("interpreter's file", spec.jobs_slurm_python_worker), ("agent's file", agent_file)):
-        wrong = untrusted_parts(path)
-        for one in wrong:
-            what, _, mend = one.partition(": ")
-            found.append(finding(name, "error", what if mend else one, mend))
-        if not wrong:
+    for name, path, missing in (
+        ("interpreter's file", spec.jobs_slurm_python_worker, "mend jobs_slurm_python_worker of the resource"),
+        ("agent's file", agent_file, install),
+    ):
+        doubts = untrusted_parts(path)
+        found += [finding(name, "error", one.detail, one.mend or missing) for one in doubts]
+        if not doubts:
             found.append(ok(name, f"{path}: nobody but root can change it"))
     return found
 

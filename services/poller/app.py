@@ -32,9 +32,12 @@ def create_app(settings: PollerSettings) -> Litestar:
     executor = ExecutorClient(settings.executor_url, key, attempts=1)
     registry = RegistryClient(settings.registry_url, key, attempts=1)
     bus = Bus(settings.redis_url)
-    opener = partial(
-        open_pipe, settings=PipeSettings(ssh_known_hosts=settings.ssh_known_hosts, agent_file=settings.agent_file)
+    pipes = PipeSettings(
+        ssh_known_hosts=settings.ssh_known_hosts,
+        ssh_answer_seconds=settings.ssh_answer_seconds,
+        agent_file=settings.agent_file,
     )
+    opener = partial(open_pipe, settings=pipes)
     agents = AgentPool(opener=opener)
     metrics = PollerMetrics()
     connections = Connections(registry, fresh_seconds=settings.connection_seconds)

@@ -38,6 +38,7 @@ CODES = (
     "environment_not_found",
     "environment_incomplete",
     "freeze_differs",
+    "compilation_failed",
     "builder_failed",
 )
 

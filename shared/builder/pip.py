@@ -44,7 +44,6 @@ class Pip:
         self._commands = commands
         self._python = python
         self._program: str | None = None
-        self._compile = [] if request.compile_bytecode else ["--no-compile"]
         self._more = dict(_ALWAYS)
         if request.index_urls:
             self._more["PIP_INDEX_URL"] = request.index_urls[0]
@@ -69,7 +68,7 @@ class Pip:
 
     def install(self, venv: str, requirements: Sequence[str], folder: str, *, alone: bool = False) -> Finished:
         """Install into the environment."""
-        options = [*self._compile, *(["--no-deps"] if alone else [])]
+        options = ["--no-compile", *(["--no-deps"] if alone else [])]
         python = os.path.join(venv, "bin", "python")
         return self._run(python, ["install", *options, "--", *requirements], folder)
 

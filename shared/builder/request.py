@@ -10,7 +10,7 @@ from shared.builder import names
 from shared.builder.failures import Failure
 
 FORMAT = 1
-ACTIONS = ("create", "rebuild", "remove", "measure")
+ACTIONS = ("create", "rebuild", "compile", "remove", "measure")
 SOURCES = ("pypi", "wheel", "pixi", "existing")
 
 
@@ -116,7 +116,6 @@ class Request:
         self.uv = fields.optional_path("uv")
         self.pip_cache_dir = fields.optional_path("pip_cache_dir")
         self.index_urls = fields.texts("index_urls")
-        self.compile_bytecode = fields.flag("compile_bytecode", default=True)
         self.keep = fields.flag("keep", default=False)
         self.freeze = fields.optional_text("freeze")
         package, version = fields.optional_text("package"), fields.optional_text("version")

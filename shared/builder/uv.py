@@ -13,6 +13,7 @@ from shared.builder.verdicts import check_answered, check_made
 
 _INDEXES = frozenset(("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"))
 _ALWAYS = {
+    "UV_COMPILE_BYTECODE": "0",
     "UV_LINK_MODE": "copy",
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
@@ -30,7 +31,6 @@ class Uv:
         self._python = python
         settings = pip_settings.pip_settings(commands.environment, os.path.dirname(os.path.dirname(python)))
         self._options = pip_settings.uv_options(settings)
-        self._compile = ["--compile-bytecode"] if request.compile_bytecode else []
         own = commands.environment
         self._more = {**pip_settings.for_uv(settings, own), **_ALWAYS}
         if request.index_urls:
@@ -77,7 +77,7 @@ class Uv:
 
     def install(self, venv: str, requirements: Sequence[str], folder: str, *, alone: bool = False) -> Finished:
         """Install into the environment."""
-        options = [*self._options, *self._compile, *(["--no-deps"] if alone else [])]
+        options = [*self._options, *(["--no-deps"] if alone else [])]
         python = os.path.join(venv, "bin", "python")
         return self._run(["pip", "install", "--python", python, *options, "--", *requirements], folder)
 

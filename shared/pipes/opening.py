@@ -10,19 +10,21 @@ from shared.contracts.resources import LocalResourceSpec, SlurmSshResourceSpec, 
 from shared.errors import Invalid
 from shared.pipes.local import open_local_pipe
 from shared.pipes.pipe import Pipe
-from shared.pipes.ssh import open_ssh_pipe
+from shared.pipes.ssh import SshLimits, open_ssh_pipe
 from shared.pipes.sudo import open_sudo_pipe
-from shared.settings import INSTALLED_AGENT, SYSTEM_KNOWN_HOSTS
+from shared.settings import INSTALLED_AGENT, SSH_ANSWER_SECONDS, SYSTEM_KNOWN_HOSTS
 
 
 class PipeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a service's settings say about pipes.
 
     `ssh_known_hosts`: absolute path of the file with the host keys of clusters, unless a resource names its own.
+    `ssh_answer_seconds`: how long the host of a cluster may take to answer.
     `agent_file`: absolute path of the installed agent that sudo starts.
     """
 
     ssh_known_hosts: str = SYSTEM_KNOWN_HOSTS
+    ssh_answer_seconds: float = SSH_ANSWER_SECONDS
     agent_file: str = INSTALLED_AGENT
 
 
@@ -39,7 +41,8 @@ async def open_pipe(connection: Connection, settings: PipeSettings = _DEFAULT) -
     if isinstance(spec, LocalResourceSpec):
         return await open_local_pipe()
     if isinstance(spec, SlurmSshResourceSpec):
-        return await open_ssh_pipe(connection, settings.ssh_known_hosts)
+        limits = SshLimits.of(settings.ssh_answer_seconds)
+        return await open_ssh_pipe(connection, settings.ssh_known_hosts, limits)
     profile = connection.profile.spec
     if isinstance(spec, SlurmSudoResourceSpec) and isinstance(profile, SlurmSudoProfileSpec):
         return await open_sudo_pipe(

@@ -49,9 +49,11 @@ class Options:
         if len(folders) != 1 or not (values["native-id"] or values["slurm-base"]):
             raise SystemExit("usage: runner.py BATCH_FOLDER --native-id=ID | BATCHES_FOLDER --slurm-base=N")
         self.in_slurm = bool(values["slurm-base"])
+        self.node = ""
         if self.in_slurm:
             launch = SlurmLaunch(folders[0], int(values["slurm-base"]), os.environ)
             self.folder, self.native_id, self.restart = launch.folder, launch.native_id, launch.restart
+            self.node = launch.node
         else:
             self.folder, self.native_id, self.restart = os.path.realpath(folders[0]), values["native-id"], 0
         self.detach = bool(values["detach"])
@@ -116,7 +118,7 @@ def _work(options: Options, batch: batches.Batch, folder: int) -> int:
     try:
         forget_end(folder)
         reports = Reports(options.folder, folder, options.native_id, options.restart)
-        reports.claimed(socket.gethostname())
+        reports.claimed(options.node or socket.gethostname())
         why_stopped = _run_units(options, batch, folder, reports)
         if why_stopped == SUPERSEDED:
             note(SUPERSEDED)

@@ -12,6 +12,9 @@ from shared.runner import reserve
 from shared.runner.records import JsonLines
 from shared.runner.slots import Running
 
+MOST_LAST_WORDS = 100
+"""Of so many failed units the end of the log is told with the reason: a million may fail."""
+
 
 class Reports:
     """The three files of one batch."""
@@ -19,6 +22,7 @@ class Reports:
     def __init__(self, folder: str, descriptor: int, native_id: str, restart: int = 0) -> None:
         self._folder = descriptor
         self._native_id = native_id
+        self._last_words_left = MOST_LAST_WORDS
         self._restart = restart
         self._events = JsonLines(folder, EVENTS)
         self._results = JsonLines(folder, RESULTS)
@@ -59,6 +63,10 @@ class Reports:
     ) -> None:
         """Record how an attempt ended; NotRecorded when that is impossible."""
         usage = running.usage
+        if outcome == "failed" and reason is not None and self._last_words_left:
+            words = running.slot.last_words(running.log_start)
+            reason = {**reason, "log_tail": words} if words else reason
+            self._last_words_left -= 1
         head = json.dumps(
             {
                 "unit": running.attempt.unit,

@@ -10,6 +10,9 @@ import time
 from shared.resource_side.layout import LOGS
 from shared.runner.batch import Attempt
 
+LAST_WORDS_BYTES = 1000
+LAST_WORDS_LINES = 5
+
 # How far ending a unit has come.
 UNTOUCHED, ASKED, FORCED = range(3)
 
@@ -30,6 +33,16 @@ class Slot:
     def log_length(self) -> int:
         """Bytes in the log."""
         return os.fstat(self.log).st_size
+
+    def last_words(self, start: int) -> str:
+        """Return the end of what was written to the log from `start` on: some lines at most."""
+        try:
+            length = self.log_length()
+            first = max(start, length - LAST_WORDS_BYTES)
+            text = os.pread(self.log, length - first, first).decode("utf-8", "replace") if length > first else ""
+        except OSError:
+            return ""
+        return "\n".join(text.strip().splitlines()[-LAST_WORDS_LINES:])
 
 
 def remove(path: str) -> None:

@@ -22,7 +22,10 @@ class NotInSlurm(Exception):  # noqa: N818 - says what it is
 
 
 class SlurmLaunch:
-    """`folder` is that of the batch, `restart` how often SLURM has put this launch back into its queue."""
+    """`folder` is that of the batch, `restart` how often SLURM has put this launch back into its queue.
+
+    `node` is the cluster's name of this host; empty where SLURM does not say.
+    """
 
     def __init__(self, batches: str, base: int, environment: Mapping[str, str]) -> None:
         task = environment.get("SLURM_ARRAY_TASK_ID", "")
@@ -33,6 +36,7 @@ class SlurmLaunch:
         if task and not _NUMBER.fullmatch(task):
             raise NotInSlurm(f"SLURM_ARRAY_TASK_ID is not a number: {task!r}")
         self.native_id = f"{job}_{task}" if task else job
+        self.node = environment.get("SLURMD_NODENAME", "")
         restart = environment.get("SLURM_RESTART_COUNT", "")
         self.restart = int(restart) if _NUMBER.fullmatch(restart) else 0
         self.folder = os.path.join(os.path.realpath(batches), f"{base + int(task or 0):05d}")

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from shared.contracts.checks import CheckReport
 from shared.contracts.usage import Usage
+from shared.errors import Invalid
 from stoker import options
 from stoker.failures import ExitCode
 from stoker.names import find_profile
@@ -15,21 +16,26 @@ from stoker.session import Session, run
 
 app = typer.Typer()
 
+_RESOURCE_AND_PROFILE = 2
 _LEVEL_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 @app.command("check")
 def check(
     context: typer.Context,
-    profile: options.ProfileName,
+    names: Annotated[
+        list[str], typer.Argument(metavar="[RESOURCE] PROFILE", help="The profile's name or id, and its resource's.")
+    ],
     *,
     test_job: Annotated[bool, typer.Option("--test-job", help="Also run a real unit.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Find out whether a profile and its resource are usable, and what mends them."""
+    if len(names) > _RESOURCE_AND_PROFILE:
+        raise Invalid("check takes a profile, or a resource and one of its profiles")
 
     async def work(session: Session) -> CheckReport:
-        found = await find_profile(session, profile)
+        found = await find_profile(session, names[-1], resource=names[0] if len(names) > 1 else None)
         return await session.executor.check(found.id, test_job=test_job)
 
     report = run(context, work)

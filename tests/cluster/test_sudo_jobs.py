@@ -1,35 +1,12 @@
 """Jobs on a real SLURM through sudo, by services of an unprivileged user."""
 
-import stat
-
 import pytest
 
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.needs import Needs
-from tests.waiting import until
 from tests.workshop.sudo_site import SudoSite
 
 pytestmark = pytest.mark.anyio
 
 WRITES = 'id -un > who-{unit}; echo "unit {unit} of $(id -un)"; echo \'{"n": {args.n}}\' > {out_json}'
-
-
-async def test_the_users_own_configuration_runs_a_job_as_the_scientist(sudo_site: SudoSite) -> None:
-    ada = sudo_site.cluster.users.ada
-    units = [{"n": n} for n in range(3)]
-    job = await sudo_site.run(ada, ["sh", "-c", WRITES], units)
-    assert (job.state, job.counts.succeeded) == ("succeeded", 3), (job, sudo_site.stack.logs())
-    assert [unit.output for unit in await sudo_site.units(job.id)] == units
-    assert await sudo_site.log(job.id, 2) == f"unit 2 of {ada.name}\n"
-    folder = sudo_site.job_folder(ada, job)
-    assert {path.stat().st_uid for path in folder.rglob("*")} == {ada.uid}
-    assert [(folder / f"work/who-{n}").read_text() for n in range(3)] == [f"{ada.name}\n"] * 3
-    assert stat.S_IMODE(ada.home.stat().st_mode) == 0o700
-    assert folder.stat().st_uid == ada.uid
-    for batch in await sudo_site.batches(job.id):
-        assert batch.native_id is not None
-        assert batch.host
-        assert sudo_site.cluster.job(batch.native_id)["UserId"].startswith(f"{ada.name}(")
 
 
 async def test_every_field_of_the_configuration_has_its_effect(sudo_site: SudoSite) -> None:
@@ -139,32 +116,6 @@ async def test_several_nodes_belong_to_one_unit(sudo_site: SudoSite) -> None:
     assert (job.state, await sudo_site.log(job.id)) == ("succeeded", "2\n")
 
 
-async def test_a_plan_shows_batches_script_and_what_cannot_fit_and_submits_nothing(sudo_site: SudoSite) -> None:
-    cluster, ada = sudo_site.cluster, sudo_site.cluster.users.ada
-    cluster.commands.forget()
-    request = JobSubmit(
-        profile_id=sudo_site.profile(ada),
-        command=["true"],
-        units=[{}] * 12,
-        unit_time="10",
-        needs=Needs(time="15"),
-    )
-    async with sudo_site.stack.executor() as executor:
-        plan = await executor.plan(request)
-    # One CPU a job, two jobs aimed at and four at most: three units queue in each of four.
-    assert [(batch.first, batch.unit_count, batch.parallel) for batch in plan.batches] == [
-        (0, 3, 1),
-        (3, 3, 1),
-        (6, 3, 1),
-        (9, 3, 1),
-    ]
-    assert plan.script is not None
-    assert "#SBATCH --partition=main" in plan.script.splitlines()
-    assert f"{ada.home}/stoker/jobs/" in plan.script
-    assert any("a batch may need 0-00:30:00" in warning for warning in plan.warnings), plan.warnings
-    assert cluster.commands.calls("sbatch") == []
-
-
 async def test_units_run_as_steps_where_the_site_wants_it(sudo_site: SudoSite) -> None:
     ada = sudo_site.cluster.users.ada
     batching = {"target_cpus_per_job": 2, "max_cpus_per_job": 2, "target_num_jobs": 1, "max_num_jobs": 1}
@@ -176,39 +127,3 @@ async def test_units_run_as_steps_where_the_site_wants_it(sudo_site: SudoSite) -
     steps = {(await sudo_site.log(job.id, unit)).strip() for unit in range(3)}
     assert steps == {"step 0", "step 1", "step 2"}
     assert len(sudo_site.cluster.commands.calls("srun")) >= 3
-
-
-async def test_progress_is_seen_while_a_batch_runs(sudo_site: SudoSite) -> None:
-    ada = sudo_site.cluster.users.ada
-    batching = {"target_num_jobs": 1, "max_num_jobs": 1}
-    profile = await sudo_site.profile_on(ada, jobs_runner_config={"batching_config": batching})
-    script = "[ {unit} = 0 ] || while [ ! -e go ]; do sleep 0.1; done"
-    job = await sudo_site.submit(ada, ["sh", "-c", script], 2, profile_id=profile)
-    await sudo_site.until(job.id, "running")
-
-    async def first_is_done() -> bool:
-        (batch,) = await sudo_site.batches(job.id)
-        return (batch.state, batch.counts.succeeded, batch.counts.running) == ("running", 1, 1)
-
-    await until(first_is_done, "the first unit's end is seen while the second runs", seconds=60)
-    (sudo_site.job_folder(ada, job) / "work/go").touch()
-    assert (await sudo_site.until(job.id)).state == "succeeded"
-
-
-async def test_a_queued_job_says_why_it_waits_and_when_it_may_start(sudo_site: SudoSite) -> None:
-    cluster, ada = sudo_site.cluster, sudo_site.cluster.users.ada
-    cluster.administer("scontrol", "update", "PartitionName=main", "State=DOWN")
-    try:
-        job = await sudo_site.submit(ada, ["true"])
-
-        async def told() -> bool:
-            async with sudo_site.stack.executor() as executor:
-                return "partition" in ((await executor.job(job.id)).waiting_for or "")
-
-        await until(told, "the job says that its partition is down", seconds=60)
-        (batch,) = await sudo_site.batches(job.id)
-        assert (batch.state, "partition" in (batch.waiting_for or "")) == ("queued", True)
-    finally:
-        cluster.administer("scontrol", "update", "PartitionName=main", "State=UP")
-    final = await sudo_site.until(job.id)
-    assert (final.state, final.waiting_for) == ("succeeded", None)

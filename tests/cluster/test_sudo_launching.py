@@ -1,56 +1,33 @@
 """Submitting to a real SLURM that refuses, is full, or does not say what it did; and executors that die meanwhile."""
 
 import asyncio
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shared.contracts.jobs import Job
 from tests.servers.slurm.accounts import LIMITED_ACCOUNT, LIMITED_ACCOUNT_JOBS
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
-from tests.stack.running import wait_for
-from tests.waiting import until
+from tests.workshop.launching import (
+    POINTS,
+    TIMED_OUT,
+    TRACES,
+    WHEN_CANCELLING,
+    dies_at,
+    points_folder,
+    traces,
+    waiting_for,
+)
 from tests.workshop.sudo_site import SudoSite
 
 pytestmark = pytest.mark.anyio
-
-TIMED_OUT = 'echo "sbatch: error: Socket timed out on send/recv operation" >&2; exit 1'
-TRACES = ["sh", "-c", "echo once >> trace-{unit}"]
-SERVICE = Path(__file__).parents[2] / "services/executor"
-WHEN_CANCELLING = "slurm_launcher.scancelled"
-POINTS = sorted(
-    {
-        name
-        for file in SERVICE.glob("*.py")
-        for name in re.findall(r'failpoint\("((?:slurm_launcher|collector)\.[a-z_]+)"\)', file.read_text())
-    }
-    | {"dispatcher.after_launch"}
-)
-
-
-def traces(site: SudoSite, job: Job) -> Counter[str]:
-    """How often each unit ran."""
-    folder = site.job_folder(site.cluster.users.ada, job) / "work"
-    return Counter({path.name: path.read_text().count("once\n") for path in folder.glob("trace-*")})
 
 
 def restart(site: SudoSite) -> None:
     site.stack.restarted("executor", site.stack.kill("executor"))
     site.stack.ready()
-
-
-async def waiting_for(site: SudoSite, job: Job, words: str) -> None:
-    async def told() -> bool:
-        async with site.stack.executor() as executor:
-            return words in ((await executor.job(job.id)).waiting_for or "")
-
-    await until(told, f"the job waits for: {words}", seconds=60)
 
 
 async def test_a_job_is_one_sbatch_and_no_unit_needs_srun_or_sudo(sudo_site: SudoSite) -> None:
@@ -62,20 +39,6 @@ async def test_a_job_is_one_sbatch_and_no_unit_needs_srun_or_sudo(sudo_site: Sud
     assert len(cluster.commands.calls("sbatch")) == 1
     assert cluster.commands.calls("srun") == []
     assert cluster.commands.calls("sudo") == []
-
-
-async def test_an_answer_that_is_lost_leaves_one_job_that_is_found_again(sudo_site: SudoSite) -> None:
-    cluster, ada = sudo_site.cluster, sudo_site.cluster.users.ada
-    real = cluster.commands.real_program("sbatch")
-    lost = f'#!/bin/sh\n{real} "$@" > /dev/null\n{TIMED_OUT}\n'
-    cluster.commands.forget()
-    with cluster.commands.answer("sbatch", lost):
-        job = await sudo_site.submit(ada, TRACES, 4)
-        await until(lambda: bool(cluster.commands.calls("sbatch")), "sbatch was called", seconds=60)
-        final = await sudo_site.until(job.id)
-    assert final.state == "succeeded", final
-    assert len(cluster.commands.calls("sbatch")) == 1
-    assert traces(sudo_site, job) == Counter({f"trace-{n}": 1 for n in range(4)})
 
 
 async def test_a_launch_that_never_took_place_is_made_again(sudo_site: SudoSite) -> None:
@@ -96,15 +59,6 @@ async def test_a_launch_that_never_took_place_is_made_again(sudo_site: SudoSite)
         shutil.rmtree(once)
     assert final.state == "succeeded"
     assert traces(sudo_site, job) == Counter({"trace-0": 1, "trace-1": 1})
-
-
-async def test_a_refusal_says_why(sudo_site: SudoSite) -> None:
-    ada = sudo_site.cluster.users.ada
-    job = await sudo_site.run(ada, TRACES, account="nobodys")
-    (unit,) = await sudo_site.units(job.id)
-    assert unit.reason is not None
-    assert (job.state, unit.state, unit.reason.code) == ("failed", "failed", "launch_failed")
-    assert "Invalid account" in unit.reason.text
 
 
 async def test_a_limit_that_is_reached_is_waited_for(sudo_site: SudoSite) -> None:
@@ -141,51 +95,37 @@ async def test_arrays_are_split_and_throttled(sudo_site: SudoSite) -> None:
 
 
 @pytest.fixture(scope="module")
-def failing_site(
-    _slurm_cluster: SlurmCluster, public_installation: PublicInstallation, _sudo_site: SudoSite
-) -> Iterator[SudoSite]:
+def _failing_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SudoSite]:
     """Services that die where a test wants it."""
-    points = _slurm_cluster.folder / "points"
-    points.mkdir()
-    points.chmod(0o777)
+    points = points_folder(_slurm_cluster, "points")
     site = SudoSite(_slurm_cluster, public_installation, {"STOKER_FAILPOINTS": str(points)})
     try:
         site.start()
         yield site
     finally:
         site.stop()
-        _sudo_site.allow()  # the rule is one per cluster, and names one agent
 
 
-async def dies_at(site: SudoSite, point: str) -> Any:
-    """Let the executor die there; what is returned waits until it has died and another one runs."""
-    file, pid = site.cluster.folder / "points" / point, site.stack.pid("executor")
-    file.touch()
-    file.chmod(0o666)
-
-    def died() -> None:
-        wait_for(lambda: not file.exists(), 90, site.stack.logs)
-        site.stack.restarted("executor", pid)
-        site.stack.ready()
-
-    return lambda: asyncio.to_thread(died)
+@pytest.fixture
+def failing_site(request: pytest.FixtureRequest, _failing_site: SudoSite) -> SudoSite:
+    request.getfixturevalue("slurm_cluster")  # tidy before and after
+    _failing_site.allow()  # the rule is one per cluster, and names one agent
+    return _failing_site
 
 
-@pytest.mark.usefixtures("slurm_cluster")
 @pytest.mark.parametrize("point", [one for one in POINTS if one != WHEN_CANCELLING])
 async def test_every_unit_runs_once_although_the_executor_dies(failing_site: SudoSite, point: str) -> None:
-    died = await dies_at(failing_site, point)
+    died = await dies_at(failing_site, failing_site.cluster.folder / "points", [point])
     job = await failing_site.submit(failing_site.cluster.users.ada, TRACES, 3)
     await died()
     assert (await failing_site.until(job.id)).state == "succeeded", failing_site.stack.logs()
     assert traces(failing_site, job) == Counter({f"trace-{n}": 1 for n in range(3)})
 
 
-@pytest.mark.usefixtures("slurm_cluster")
 async def test_a_job_is_cancelled_although_the_executor_dies(failing_site: SudoSite) -> None:
     job = await failing_site.submit(failing_site.cluster.users.ada, ["sleep", "1000"], 2)
     await failing_site.until(job.id, "running")
-    died = await dies_at(failing_site, WHEN_CANCELLING)
+    died = await dies_at(failing_site, failing_site.cluster.folder / "points", [WHEN_CANCELLING])
     async with failing_site.stack.executor() as executor:
         await executor.cancel(job.id)
     await died()

@@ -15,7 +15,7 @@ from shared.errors import Invalid, StokerError, Unavailable
 from shared.pipes import JOBS, AgentConnection, Place
 from shared.pipes.roots import JOBS_BELOW_HOME
 from shared.pipes.sudo import open_sudo_pipe
-from shared.pipes.trust import untrusted_parts
+from shared.pipes.trust import Doubt, untrusted_parts
 from shared.slurm.queue import read_queue, squeue_arguments
 from shared.sudoers import sudoers_rule
 from tests.servers.slurm.cluster import SlurmCluster
@@ -302,9 +302,36 @@ def test_characters_that_sudoers_gives_a_meaning_are_allowed_in_paths(host: Sudo
 
 
 def test_an_agent_that_scientists_may_exchange_is_found(host: SudoHost) -> None:
-    assert not any(str(host.folder) in one for one in untrusted_parts(str(host.agent_file)))
-    os.chown(host.folder, host.cluster.users.ada.uid, -1)
-    assert any(f"{host.folder} is owned by uid" in one for one in untrusted_parts(str(host.agent_file)))
+    file, folder, ada = str(host.agent_file), host.folder, host.cluster.users.ada
+    assert untrusted_parts(file) == []
+    os.chown(folder, ada.uid, -1)
+    assert untrusted_parts(file) == [
+        Doubt(f"{folder} is owned by uid {ada.uid}, not by root", f"chown -h root {folder}")
+    ]
+    os.chown(folder, 0, -1)
+    folder.chmod(0o775)
+    assert untrusted_parts(file) == [Doubt(f"{folder} is writable by others than root", f"chmod go-w {folder}")]
+    # With the sticky bit nobody exchanges what is root's; what is another's, its owner does.
+    folder.chmod(0o1777)
+    assert untrusted_parts(file) == []
+    link = folder / "link.py"
+    link.symlink_to(host.agent_file)
+    assert untrusted_parts(str(link)) == []
+    os.lchown(link, ada.uid, -1)
+    assert [one.mend for one in untrusted_parts(str(link))] == [f"chown -h root {link}"]
+    assert untrusted_parts(str(folder / "nothing")) == [Doubt(f"{folder}/nothing: No such file or directory")]
+
+
+def test_a_file_where_the_service_may_not_look_is_told_from_one_that_is_missing(host: SudoHost) -> None:
+    ada = host.cluster.users.ada
+
+    async def found() -> list[str]:
+        return [one.detail for one in untrusted_parts(f"{ada.home}/bin/python3")]
+
+    assert as_user(host.service, found, path=host.cluster.commands.path) == [
+        f"{ada.home} is owned by uid {ada.uid}, not by root",
+        f"{ada.home}/bin: Permission denied",
+    ]
 
 
 _STRANGER = """

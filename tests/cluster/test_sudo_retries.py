@@ -7,23 +7,6 @@ from tests.workshop.sudo_site import SudoSite
 pytestmark = pytest.mark.anyio
 
 
-async def test_only_failed_units_run_again_in_batches_of_their_own(sudo_site: SudoSite) -> None:
-    ada = sudo_site.cluster.users.ada
-    script = "echo run >> ran-{unit}; [ {unit} != 1 ] || [ $(wc -l < ran-{unit}) = 3 ]"
-    job = await sudo_site.run(ada, ["sh", "-c", script], 3, retries={"count": 2, "on": ["exit_code"]})
-    assert job.state == "succeeded"
-    units = await sudo_site.units(job.id)
-    assert [unit.attempt for unit in units] == [1, 3, 1]
-    folder = sudo_site.job_folder(ada, job) / "work"
-    assert [(folder / f"ran-{n}").read_text().count("run") for n in range(3)] == [1, 3, 1]
-    async with sudo_site.stack.executor() as executor:
-        kept = await executor.attempts(job.id, 1)
-        assert await executor.attempts(job.id, 0) == []
-    assert [(one.attempt, one.state, one.exit_code) for one in kept] == [(1, "failed", 1), (2, "failed", 1)]
-    batches = await sudo_site.batches(job.id)
-    assert [batch.unit_count for batch in batches[-2:]] == [1, 1]
-
-
 async def test_a_reason_that_was_not_named_ends_the_unit(sudo_site: SudoSite) -> None:
     ada = sudo_site.cluster.users.ada
     job = await sudo_site.run(ada, ["false"], retries={"count": 3, "on": ["out_of_memory"]})

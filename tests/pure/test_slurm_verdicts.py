@@ -357,6 +357,26 @@ def test_who_cancelled_is_told_and_waited_for() -> None:
     assert code(judge(seen, [in_queue("CANCELLED")], accounting_kept=False, accounting=None)) == "cancelled"
 
 
+@pytest.mark.parametrize(
+    ("why", "expected"),
+    [
+        ("DUE TO PREEMPTION ", "preempted"),
+        ("DUE TO TIME LIMIT ", "time_limit"),
+        ("DUE TO NODE FAILURE ", "node_failure"),
+        ("", "cancelled"),
+    ],
+)
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
+def test_a_runner_that_ended_faster_than_slurm_is_explained_by_what_slurmstepd_wrote(
+    state: str, why: str, expected: str
+) -> None:
+    tail = f"slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-25T10:40:48 {why}***\n"
+    end = ended("interrupted", reason="the runner was told to stop by signal 15 (SIGTERM)", at=NOW - 149)
+    seen = files(end=end, tail=tail)
+    verdict = judge(seen, [in_queue(state)], [in_accounts(state)])
+    assert code(verdict) == expected
+
+
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
 def test_a_runner_that_was_warned_of_the_time_limit_reached_it(state: str) -> None:
     warned = files(end=ended("interrupted", reason="the runner was told to stop by signal 10 (SIGUSR1)"))

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import Invalid
 from shared.pipes.sudo_errors import why_no_agent
-from shared.pipes.trust import untrusted_parts
+from shared.pipes.trust import Doubt, untrusted_parts
 from shared.sudoers import sudoers_rule
 
 PYTHON, AGENT = "/usr/bin/python3", "/opt/stoker/agent.py"
@@ -86,15 +86,17 @@ def test_whatever_others_may_change_on_the_way_is_named(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("folder/../folder")
     findings = untrusted_parts(str(link / "agent.py"))
-    assert f"{folder} is writable by others than root: chmod go-w {folder}" in findings
+    assert Doubt(f"{folder} is writable by others than root", f"chmod go-w {folder}") in findings
     folder.chmod(0o755)
     (folder / "agent.py").chmod(0o646)
-    assert any(one.startswith(f"{folder}/agent.py is writable") for one in untrusted_parts(str(link / "agent.py")))
+    assert any(
+        one.detail.startswith(f"{folder}/agent.py is writable") for one in untrusted_parts(str(link / "agent.py"))
+    )
 
 
 def test_what_is_no_file_is_no_program(tmp_path: Path) -> None:
     (tmp_path / "round").symlink_to("round")
-    assert any("is not a file" in one for one in untrusted_parts("/usr"))
-    assert any("No such file" in one for one in untrusted_parts(str(tmp_path / "missing" / "agent.py")))
-    assert any("too many links" in one for one in untrusted_parts(str(tmp_path / "round")))
-    assert untrusted_parts("agent.py") == ["agent.py is not an absolute path"]
+    assert any("is not a file" in one.detail for one in untrusted_parts("/usr"))
+    assert any("No such file" in one.detail for one in untrusted_parts(str(tmp_path / "missing" / "agent.py")))
+    assert any("too many links" in one.detail for one in untrusted_parts(str(tmp_path / "round")))
+    assert untrusted_parts("agent.py") == [Doubt("agent.py is not an absolute path")]

@@ -38,9 +38,9 @@ class Line:
         """Forward nothing any more and close nothing; new connections fare the same, until `heal`."""
         self._ask("break", how="drop", after_bytes=after_bytes, towards_server=towards_server)
 
-    def refuse(self) -> None:
+    def refuse(self, *, after_bytes: int = 0, towards_server: bool = True) -> None:
         """Cut, and close new connections at once, until `heal`."""
-        self._ask("break", how="refuse", after_bytes=0, towards_server=True)
+        self._ask("break", how="refuse", after_bytes=after_bytes, towards_server=towards_server)
 
     def heal(self) -> None:
         """New connections work; those that went silent stay so."""

@@ -35,6 +35,9 @@ def resource(stack: RunningStack, name: str) -> dict[str, object]:
 def test_a_new_stack_begins_with_this_machine(stack: RunningStack) -> None:
     assert "local" in {found["name"] for found in stack.json("resource", "list")}
     assert stack.json("check", "local")["usable"] is True
+    assert stack.json("check", "local", "local")["usable"] is True
+    assert stack.run("check", "elsewhere", "local").code == 3
+    assert stack.run("check", "local", "local", "local").code == 3
 
 
 def test_a_resource_is_added_edited_and_removed(stack: RunningStack, tmp_path: Path) -> None:

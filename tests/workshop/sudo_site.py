@@ -1,70 +1,44 @@
-"""Stoker as an operator installs it beside a cluster: services of an unprivileged user, the agent, one sudo rule.
-
-Resource and profiles are made of the configurations that users already have, with this cluster's values in them.
-"""
+"""Stoker as an operator installs it beside a cluster: services of an unprivileged user, the agent, one sudo rule."""
 
 import asyncio
-import contextlib
-import copy
-import json
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from shared.bundle import agent_source
-from shared.contracts.jobs import Batch, Job, JobSubmit, Unit
-from shared.contracts.profiles import Profile
-from shared.contracts.resources import Resource
-from shared.errors import Unavailable
 from shared.sudoers import sudoers_rule
+from tests.servers.slurm.accounts import DEFAULT_ACCOUNT
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
 from tests.servers.slurm.users import UnixUser
-from tests.stack.running import RunningStack, RunsAs
+from tests.workshop.cluster_stack import SYSTEM_PYTHON, ClusterStackSite
 
-SYSTEM_PYTHON = "/usr/bin/python3"
-SEED = Path(__file__).parents[1] / "seed"
-SHORT_GRACES = {
-    "STOKER_FILES_GRACE_SECONDS": "4",
-    "STOKER_ABSENT_GRACE_SECONDS": "8",
-    "STOKER_SUBMISSION_DOUBT_SECONDS": "3",
-}
-FINAL = ("succeeded", "failed", "cancelled")
+__all__ = ["SYSTEM_PYTHON", "SudoSite"]
 
 
-class SudoSite:
+class SudoSite(ClusterStackSite):
     """One cluster and one stack beside it. `environment` goes to all services."""
+
+    kind = "sudo"
 
     def __init__(
         self, cluster: SlurmCluster, installation: PublicInstallation, environment: Mapping[str, str] | None = None
     ) -> None:
-        self.cluster = cluster
-        self.service_user = cluster.users.stoker
-        self._tag = secrets.token_hex(4)
-        self.folder = cluster.folder / f"site-{self._tag}"
-        self.folder.mkdir(mode=0o755)
-        self.agent_file = self.folder / "agent.py"
+        super().__init__(cluster, installation, environment)
         self.agent_file.write_bytes(agent_source())
         self.agent_file.chmod(0o755)
         self.tasks_dir = self.folder / "tasks"
         self.tasks_dir.mkdir(mode=0o755)
         shutil.chown(self.tasks_dir, self.service_user.uid, self.service_user.gid)
-        self.stack = RunningStack(
-            self.service_user.home / f"state-{self._tag}",
-            environment={
-                "STOKER_AGENT_FILE": str(self.agent_file),
-                "PATH": cluster.commands.path,
-                **SHORT_GRACES,
-                **(environment or {}),
-            },
-            runs_as=RunsAs(self.service_user, installation.python),
-        )
-        self.resource: Resource
-        self.profiles: dict[str, Profile] = {}
+
+    @property
+    def agent_file(self) -> Path:
+        """The installed agent."""
+        return self.folder / "agent.py"
+
+    def _environment(self) -> dict[str, str]:
+        return {"STOKER_AGENT_FILE": str(self.agent_file), "PATH": self.cluster.commands.path}
 
     def start(self) -> None:
         """Allow the one command, start the services, register the cluster."""
@@ -72,123 +46,39 @@ class SudoSite:
         self.stack.start()
         asyncio.run(self._register())
 
-    def allow(self) -> None:
-        """Write the documented rule: for this site's agent, in place of any other's."""
-        rule = sudoers_rule(
-            self.service_user.name, [f"%{self.cluster.users.group}"], SYSTEM_PYTHON, str(self.agent_file)
-        )
-        self.cluster.sudoers.write("services", f"{rule}\n")
+    def allow(self, python: str = SYSTEM_PYTHON) -> None:
+        """Write the documented rule: for this site's agent, in place of any other site's on this cluster."""
+        rule = sudoers_rule(self.service_user.name, [f"%{self.cluster.users.group}"], python, str(self.agent_file))
+        self.allow_by(rule)
+
+    def allow_by(self, rule: str) -> None:
+        """Write a rule in place of this site's."""
+        self.cluster.sudoers.write(self._rule_name, f"{rule}\n")
         self.cluster.lead_sudo_here(rule.partition("NOSETENV: ")[2])
+
+    def forbid(self) -> None:
+        """Take the rule away. Agents that run go on."""
+        self.cluster.sudoers.remove(self._rule_name)
+
+    @property
+    def _rule_name(self) -> str:
+        return f"services-{self.cluster.folder.name}"
 
     def stop(self) -> None:
         self.stack.stop()
-        self.cluster.sudoers.remove("services")
+        self.forbid()
 
-    def resource_spec(self, **changes: Any) -> dict[str, Any]:
-        """The users' own configuration, with the cluster's values in place of its examples."""
-        spec: dict[str, Any] = json.loads((SEED / "resource_slurm_sudo.json").read_text())
-        runner = spec["jobs_runner_config"]
-        runner["default_slurm_config"]["partition"] = "main"
-        runner["gpu_slurm_config"] |= {"partition": "gpu"}
-        spec |= {
-            "name": f"cluster {self._tag}",
-            "jobs_local_dir": str(self.service_user.home / "jobs"),
-            "tasks_local_dir": str(self.tasks_dir),
-            "jobs_slurm_python_worker": SYSTEM_PYTHON,
-            "jobs_poll_interval": 1,
-            "tasks_python_config": {"default_version": "3.11", "versions": {"3.11": SYSTEM_PYTHON}},
-        }
-        return merged(spec, changes)
+    def _own_resource_fields(self) -> dict[str, Any]:
+        return {"tasks_local_dir": str(self.tasks_dir)}
 
-    def profile_spec(self, user: UnixUser, **changes: Any) -> dict[str, Any]:
-        spec: dict[str, Any] = json.loads((SEED / "profile_slurm_sudo.json").read_text())
-        return spec | {"name": f"{user.name} {self._tag}", "username": user.name} | changes
+    def newcomer(self, short_name: str, *, account: str | None = DEFAULT_ACCOUNT, **more: Any) -> UnixUser:
+        """One more scientist, in an account where the cluster keeps any."""
+        user = self.cluster.users.create(short_name, **more)
+        if account is not None and self.cluster.daemons.accounting is not None:
+            words = (user.name, f"account={account}", f"DefaultAccount={account}")
+            self.cluster.administer("sacctmgr", "-i", "-Q", "add", "user", *words)
+        return user
 
-    async def _register(self) -> None:
-        async with self.stack.registry() as registry:
-            self.resource = await registry.create_resource(self.resource_spec())
-            for user in self.cluster.users.scientists:
-                made = await registry.create_profile(self.resource.id, self.profile_spec(user))
-                self.profiles[user.name] = made
-
-    async def profile_on(self, user: UnixUser, **changes: Any) -> str:
-        """Id of a profile on a new resource, whose configuration differs by `changes` (merged deeply)."""
-        tag = secrets.token_hex(4)
-        async with self.stack.registry() as registry:
-            spec = self.resource_spec(**changes) | {"name": f"changed {tag}"}
-            resource = await registry.create_resource(spec)
-            profile = await registry.create_profile(resource.id, self.profile_spec(user, name=f"changed {tag}"))
-            return profile.id
-
-    def profile(self, user: UnixUser) -> str:
-        return self.profiles[user.name].id
-
-    async def submit(
-        self,
-        user: UnixUser,
-        command: list[str],
-        units: list[dict[str, Any]] | int = 1,
-        *,
-        profile_id: str | None = None,
-        **more: Any,
-    ) -> Job:
-        given = [{} for _ in range(units)] if isinstance(units, int) else units
-        profile_id = profile_id or self.profile(user)
-        wanted = JobSubmit(profile_id=profile_id, command=command, units=given, **converted(more))
-        async with self.stack.executor() as executor:
-            return await executor.submit(wanted)
-
-    async def until(self, job_id: str, *states: str, seconds: float = 120) -> Job:
-        """The job once it is in one of these states (default: final)."""
-        wanted, job = states or FINAL, None
-        async with self.stack.executor() as executor:
-            try:
-                async with asyncio.timeout(seconds):
-                    while job is None or job.state not in wanted:
-                        assert job is None or job.state not in FINAL, job
-                        await asyncio.sleep(0.1)
-                        with contextlib.suppress(Unavailable):  # it was killed by a test, and comes back
-                            job = await executor.job(job_id)
-            except TimeoutError:
-                raise AssertionError(f"not {wanted} within {seconds} s: {job}\n{self.stack.logs()}") from None
-        return job
-
-    async def run(self, user: UnixUser, command: list[str], units: Any = 1, **more: Any) -> Job:
-        """Submit a job and wait for its end."""
-        return await self.until((await self.submit(user, command, units, **more)).id)
-
-    async def batches(self, job_id: str) -> list[Batch]:
-        async with self.stack.executor() as executor:
-            return [batch async for batch in executor.batches(job_id)]
-
-    async def units(self, job_id: str) -> list[Unit]:
-        async with self.stack.executor() as executor:
-            return [unit async for unit in executor.units(job_id)]
-
-    async def log(self, job_id: str, unit: int = 0) -> str:
-        async with self.stack.executor() as executor:
-            chunks = [chunk async for chunk in executor.unit_log(job_id, unit)]
-        return b"".join(chunks).decode()
-
-    def job_folder(self, user: UnixUser, job: Job) -> Path:
-        """As root sees it."""
-        return user.home / "stoker/jobs" / job.folder
-
-
-def converted(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a submit call from plain data, as JSON would have them."""
-    kinds = {field.name: field.type for field in msgspec.structs.fields(JobSubmit)}
-    return {name: msgspec.convert(value, kinds[name]) for name, value in fields.items()}
-
-
-def merged(spec: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`spec` with `changes`, objects merged field by field; None removes a field."""
-    result = copy.deepcopy(spec)
-    for name, value in changes.items():
-        if value is None:
-            result.pop(name, None)
-        elif isinstance(value, dict) and isinstance(result.get(name), dict):
-            result[name] = merged(result[name], value)
-        else:
-            result[name] = value
-    return result
+    def jobs_root(self, user: UnixUser) -> Path:
+        """Below the user's home, which the services cannot look into."""
+        return user.home / "stoker/jobs"

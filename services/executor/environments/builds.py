@@ -85,6 +85,11 @@ def rebuilding(arguments: Arguments, *, package: str, version: str, freeze: str 
     return {**arguments, "action": "rebuild", "package": package, "version": version, "freeze": freeze}
 
 
+def compilation(arguments: Arguments, *, package: str, version: str) -> Arguments:
+    """Return the arguments that compile what is there to bytecode, for tasks that run as somebody else."""
+    return {**arguments, "action": "compile", "package": package, "version": version}
+
+
 def removal(arguments: Arguments, *, package: str, version: str | None, keep: bool) -> Arguments:
     """Return the arguments that remove it; `keep`: all that it can be made of again stays.
 

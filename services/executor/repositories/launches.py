@@ -23,6 +23,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     array_job_id: int | None
     absent_since: float | None
 
+    @property
+    def may_be_unknown(self) -> bool:
+        """Whether SLURM may have taken it, or take it yet, under a number that nobody knows."""
+        return self.array_job_id is None and self.state != "refused"
+
     def covers(self, batch_index: int) -> bool:
         """Whether a batch is one of its tasks."""
         return batch_index - self.part.base in self.part.tasks

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.records import EventRecord, ResultRecord
+from services.executor.records import EventRecord, ReasonRecord, ResultRecord
 from services.executor.repositories import attempts
 from services.executor.repositories.progress import Moves, encode
 from services.executor.states import unit_may_become
@@ -18,6 +18,7 @@ from shared.contracts.needs import Retries
 
 Verify = Callable[[int, bytes], Reason | None]
 _UNFINISHED = ("waiting", "running")
+_LONGEST_TAIL_CHARACTERS = 2000
 
 _store_start = (
     update(units)
@@ -96,7 +97,7 @@ class _Applied:
         unit = self._unit_of(result.unit, result.attempt)
         if unit is None or not unit_may_become(unit.state, "succeeded"):
             return
-        reason = None if result.reason is None else Reason(code=result.reason.code, text=result.reason.text)
+        reason = None if result.reason is None else _told(result.reason)
         # An interrupted attempt ends with its batch, which knows why it was interrupted.
         state = unit.state if result.outcome == "interrupted" else result.outcome
         if state == "succeeded" and self._verify and (fault := self._verify(result.unit, bytes(result.output))):
@@ -163,6 +164,10 @@ async def apply_records(
         if rows:
             await connection.execute(statement, [{"b_job": job_id, **row} for row in rows])
     await attempts.begin_next(connection, job_id, applied.retried)
+
+
+def _told(reason: ReasonRecord) -> Reason:
+    return Reason(code=reason.code, text=reason.text, log_tail=reason.log_tail[-_LONGEST_TAIL_CHARACTERS:])
 
 
 def _values(result: ResultRecord, reason: Reason | None) -> dict[str, Any]:

@@ -28,6 +28,12 @@ class SshLimits(msgspec.Struct, frozen=True, kw_only=True):
     quiet: float = 15.0
     answer: float = 15.0
 
+    @classmethod
+    def of(cls, answer_seconds: float) -> "SshLimits":
+        """Let a host take so long. Logging in is given its time: it costs a busy host's processor, not the line."""
+        step = min(cls().connect, answer_seconds)
+        return cls(connect=step, banner=step, channel=step, quiet=answer_seconds, answer=answer_seconds)
+
 
 class SshTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One login on one host. `resource` is the resource's name, for messages; paths are absolute."""

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from shared.builder.failures import Failure
+from shared.builder.manifest import check_executables, read_manifest
 from shared.resource_side.processes import is_zombie
 from tests.workshop.building import BuildingSite
-from tests.workshop.packages import make_wheel, manifest, task_files
+from tests.workshop.packages import MANIFEST, make_wheel, manifest, task_files
 
 
 def refused(site: BuildingSite, **request: Any) -> tuple[str, str]:
@@ -111,8 +113,8 @@ def test_a_build_that_fails_half_way(site: BuildingSite) -> None:
 def test_a_build_over_its_time_limit_ends_with_all_that_it_started(site: BuildingSite) -> None:
     control = site.folder / "control"
     site.index.add_slow(control)
-    code, text = refused(site, package="slow-tasks", time_limit_seconds=4)
-    assert (code, text) == ("time_limit", "it took longer than its limit of 4 seconds")
+    code, text = refused(site, package="slow-tasks", time_limit_seconds=3)
+    assert (code, text) == ("time_limit", "it took longer than its limit of 3 seconds")
     for pid in (control / "begun").read_text().split() if (control / "begun").exists() else []:
         assert is_zombie(int(pid))
 
@@ -145,11 +147,23 @@ MANIFESTS: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", MANIFESTS)
+@pytest.mark.parametrize("case", ["no JSON", "an executable that is not there", "a name twice"])
 def test_a_manifest_that_cannot_be_used(site: BuildingSite, case: str) -> None:
     expected, content = MANIFESTS[case]
     site.index.add_tasks("some-tasks", "1.0", content)
     assert refused(site, package="some-tasks")[0] == expected
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_what_is_wrong_with_a_manifest_is_found(case: str, tmp_path: Path) -> None:
+    expected, content = MANIFESTS[case]
+    for name, text in task_files("some_tasks", content).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    folder = tmp_path / "some_tasks"
+    with pytest.raises(Failure) as caught:
+        check_executables(read_manifest(str(folder / MANIFEST)), str(folder))
+    assert caught.value.code == expected
 
 
 def test_a_package_without_a_manifest(site: BuildingSite) -> None:
@@ -209,7 +223,7 @@ def test_a_wheel_with_a_file_outside_of_itself(site: BuildingSite, name: str) ->
 def test_a_request_that_is_not_complete(site: BuildingSite) -> None:
     assert refused(site, package="some-tasks", action="paint") == (
         "request_invalid",
-        "action must be one of create, rebuild, remove, measure: 'paint'",
+        "action must be one of create, rebuild, compile, remove, measure: 'paint'",
     )
     assert refused(site, package="some-tasks", environment_id="../x")[0] == "request_invalid"
     assert refused(site, package="some-tasks", root="relative")[0] == "request_invalid"

@@ -105,6 +105,21 @@ def test_everybody_may_read_an_environment_and_only_its_owner_change_it(site: Bu
     assert made["files"] > 3
 
 
+def test_it_is_compiled_when_that_is_asked_for_once_it_is_there(site: BuildingSite) -> None:
+    site.index.add_tasks("some-tasks", "1.0")
+    known = {"package": "some-tasks", "version": "1.0"}
+    assert site.start(action="compile", **known).failed()[0] == "environment_not_found"
+    made = site.start(package="some-tasks", more={"umask": 0o077}).done()
+    packages = Path(made["package_folder"]).parent
+    assert list(packages.rglob("*.pyc")) == []
+    (packages / "for_another_python.py").write_text("print 'hello'\n")
+    compiled = site.start(action="compile", **known).done()
+    assert compiled["files"] > made["files"]
+    (found,) = packages.glob("some_tasks/__pycache__/look.*.pyc")
+    assert found.stat().st_mode & 0o044 == 0o044
+    assert site.start(action="compile", **known).done() == compiled
+
+
 def test_an_environment_that_is_there_is_answered_and_not_made_again(site: BuildingSite) -> None:
     site.index.add_tasks("some-tasks", "1.0")
     first = site.start(package="some-tasks").done()

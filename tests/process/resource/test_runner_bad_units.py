@@ -57,6 +57,13 @@ def test_exit_code_3(workshop: Workshop) -> None:
     assert results_of(workshop.folder)[0]["exit_code"] == 3
 
 
+def test_the_reason_carries_the_last_lines_of_the_units_own_log(workshop: Workshop) -> None:
+    script = 'i=0; while [ $i -lt 9 ]; do i=$((i+1)); echo "{args.name} $i"; done; exit 3'
+    workshop.run(["sh", "-c", script], [{"name": "one"}, {"name": "two"}], parallel=1)
+    tails = [results_of(workshop.folder)[unit]["reason"]["log_tail"] for unit in (0, 1)]
+    assert tails == ["\n".join(f"{name} {i}" for i in range(5, 10)) for name in ("one", "two")]
+
+
 def test_killed_by_a_signal(workshop: Workshop) -> None:
     code, text = reason_of(workshop, ["sh", "-c", "kill -SEGV $$"])
     assert code == "signal"

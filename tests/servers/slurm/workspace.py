@@ -94,7 +94,15 @@ def _remove(folder: Path) -> None:
     for group in grp.getgrall():
         if group.gr_name.startswith(prefix):
             _change_accounts(["groupdel", group.gr_name])
+    for disk in _disks(folder):
+        subprocess.run(["/usr/bin/umount", "--lazy", disk], capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _disks(folder: Path) -> list[str]:
+    """What is mounted below a folder."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return [place for place in mounted if place.startswith(f"{folder}/")]
 
 
 def _change_accounts(command: list[str]) -> None:

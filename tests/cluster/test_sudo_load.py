@@ -1,0 +1,105 @@
+"""Many jobs at once: what they cost the scheduler, sudo and those who ask meanwhile; and what a job shows."""
+
+import asyncio
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.contracts.jobs import Job
+from tests.workshop.sudo_site import SudoSite
+
+pytestmark = pytest.mark.anyio
+
+MANY, FEW = 50, 5
+LOOKS = ("squeue", "sacct", "scontrol", "sacctmgr", "sudo")
+OTHERS_AT_MOST = 4
+"""Looks that do not come back each interval: what the cluster is like, a connection that was closed."""
+
+
+async def submit(site: SudoSite, count: int, command: list[str]) -> list[Job]:
+    """So many jobs, by both scientists in turn."""
+    users = site.cluster.users.scientists
+    jobs = (site.submit(users[number % 2], command) for number in range(count))
+    return await asyncio.gather(*jobs)
+
+
+async def all_succeed(site: SudoSite, jobs: list[Job]) -> None:
+    ended = await asyncio.gather(*(site.until(job.id, seconds=240) for job in jobs))
+    assert Counter(job.state for job in ended) == {"succeeded": len(jobs)}
+
+
+async def asks_all_the_time(site: SudoSite, over: asyncio.Event) -> int:
+    """How often somebody who looks at everything got an answer; raises when there was none."""
+    answers = 0
+    async with site.stack.executor() as executor, site.stack.poller() as poller, site.stack.registry() as registry:
+        while not over.is_set():
+            async with asyncio.timeout(30):
+                await poller.resources_health()
+                _ = [resource async for resource in registry.resources()]
+                await executor.usage()
+                await executor.jobs(limit=20)
+            answers += 1
+            await asyncio.sleep(0.05)
+    return answers
+
+
+async def test_looks_at_the_cluster_grow_with_time_and_not_with_jobs(sudo_site: SudoSite) -> None:
+    commands, interval = sudo_site.cluster.commands, 1.0
+    for user in sudo_site.cluster.users.scientists:
+        await sudo_site.run(user, ["true"])  # the pipes are open
+    commands.forget()
+    over = asyncio.Event()
+    asking = asyncio.create_task(asks_all_the_time(sudo_site, over))
+    began = time.monotonic()
+    await all_succeed(sudo_site, await submit(sudo_site, MANY, ["sleep", "0.5"]))
+    lasted = time.monotonic() - began
+    over.set()
+    many = Counter(call.program for call in commands.calls())
+    assert await asking > 1
+
+    commands.forget()
+    began = time.monotonic()
+    go = [user.home / "go" for user in sudo_site.cluster.users.scientists]
+    jobs = await submit(sudo_site, FEW, ["sh", "-c", "until [ -e ~/go ]; do sleep 0.2; done"])
+    await asyncio.sleep(lasted)
+    for file in go:
+        file.touch()
+    await all_succeed(sudo_site, jobs)
+    lasted_too = time.monotonic() - began
+    few = Counter(call.program for call in commands.calls())
+    for file in go:
+        file.unlink()
+
+    assert (many["sbatch"], few["sbatch"]) == (MANY, FEW)
+    assert (many["srun"], many["scancel"]) == (0, 0)
+    assert many["sudo"] == 0
+    # The poller looks once an interval, and so does the executor where something is to be judged.
+    assert many["squeue"] <= 2 * (lasted / interval + 1), (many, lasted)
+    for name in LOOKS:
+        # A run that only waits has less to judge: at most half of the looks fall away.
+        assert many[name] <= 2 * few[name] * max(1.0, lasted / lasted_too) + OTHERS_AT_MOST, (name, many, few)
+
+
+async def test_a_finished_job_shows_where_and_when_it_ran_and_what_it_used(sudo_site: SudoSite) -> None:
+    ada, began = sudo_site.cluster.users.ada, datetime.now(UTC)
+    burns = "x = bytearray(30_000_000)\nimport time\nwhile time.process_time() < 0.5: pass"
+    job = await sudo_site.run(ada, ["python3", "-c", burns], 3)
+    batches = await sudo_site.batches(job.id)
+    assert sum(batch.unit_count for batch in batches) == 3
+    for batch in batches:
+        shown = await asyncio.to_thread(sudo_site.cluster.job, str(batch.native_id))
+        assert shown["JobState"] == "COMPLETED"
+        assert shown["UserId"].startswith(f"{ada.name}(")
+        assert batch.host == shown["BatchHost"]
+        assert batch.started_at is not None
+        assert batch.ended_at is not None
+        assert began <= batch.started_at <= batch.ended_at <= datetime.now(UTC)
+        assert batch.cpu_seconds is not None
+        assert batch.cpu_seconds >= 0.5 * batch.unit_count
+        assert batch.peak_memory_bytes is not None
+        assert batch.peak_memory_bytes >= 30_000_000
+    assert len({batch.native_id for batch in batches}) == len(batches)
+    assert job.started_at is not None
+    assert job.ended_at is not None
