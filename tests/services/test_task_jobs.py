@@ -37,7 +37,8 @@ if isinstance(answer, int):
 if answer is not None:
     with open(options.out_json, "w") as file:
         json.dump(answer, file)
-if arguments.get("fails") in (True, arguments.get("zarr_url")):
+fails = arguments.get("fails")
+if fails is True or (fails and fails == arguments.get("zarr_url")):
     sys.exit(3)
 """
 SCHEMA = {"type": "object", "properties": {"answer": {}}, "required": ["zarr_url"], "additionalProperties": True}
