@@ -13,7 +13,7 @@ _PROJECT = Path(__file__).parents[3]
 _OURS = ("services", "shared", "stoker")
 # Large, and for developers only.
 _LEFT_OUT = shutil.ignore_patterns(
-    "__pycache__", "pip", "setuptools", "mypy*", "*mypyc*", "faker", "schemathesis", "jsonschema_rs", "hypothesis",
+    "__pycache__", "pip", "setuptools", "mypy*", "*mypyc*", "faker", "schemathesis", "hypothesis",
     "_editable_impl_*", "stoker*", "grimp", "pygments-*",
 )  # fmt: skip
 _CANDIDATES = (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3")
@@ -29,6 +29,7 @@ class PublicInstallation:
         packages = next(venv.glob("lib/python*/site-packages"))
         for source in {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}:
             shutil.copytree(source, packages, ignore=_LEFT_OUT, dirs_exist_ok=True, symlinks=True)
+        shutil.copy2(Path(sys.executable).with_name("uv"), venv / "bin/uv")
         for name in _OURS:
             shutil.copytree(_PROJECT / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
         _open_to_all(folder)
