@@ -1,5 +1,6 @@
 """Environments beside a cluster, whatever the way to it: made where they belong, and used by jobs in SLURM."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,29 @@ async def test_a_task_cannot_change_the_environment_that_it_runs_in(sudo_site: S
         look = TaskRun(environment_id=ready.id, task="Look", zarr_urls=["/a"])
         assert (await run(site, site.cluster.users.grace, look)).state == "succeeded"
         await executor.delete_environment(ready.id)
+
+
+async def test_where_a_user_for_tasks_is_named_environments_are_that_users(sudo_site: SudoSite) -> None:
+    site, ada = sudo_site, sudo_site.cluster.users.ada
+    builder = site.newcomer("builder")
+    tasks = site.folder / "tasks of builder"
+    tasks.mkdir(mode=0o755)
+    shutil.chown(tasks, builder.uid, builder.gid)
+    if not (site.index.folder / "built-tasks").exists():
+        site.index.add_tasks("built-tasks", "1.0")
+    profile_id = await site.profile_on(ada, tasks_user=builder.name, tasks_local_dir=str(tasks))
+    async with site.stack.executor() as executor:
+        wanted = EnvironmentFromPypi(profile_id=profile_id, package="built-tasks")
+        ready = await settled(executor, (await executor.create_environment(wanted)).id)
+        assert ready.state == "ready", (ready, site.stack.logs())
+        folder = Path(ready.folder or "")
+        assert (folder.owner(), folder.is_relative_to(tasks)) == (builder.name, True)
+        look = TaskRun(environment_id=ready.id, task="Look", zarr_urls=["/a"])
+        job = await executor.submit(JobSubmit(profile_id=profile_id, task=look))
+        assert (await site.until(job.id)).state == "succeeded"
+        await executor.delete_environment(ready.id)
+        await until(lambda: _absent(folder), "the end of its folder", seconds=60)
+
+
+async def _absent(folder: Path) -> bool:
+    return not folder.exists()

@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.clients.executor import ExecutorClient
@@ -265,3 +266,38 @@ async def _followed(client: ExecutorClient, activity_id: str, until_text: str) -
     finally:
         await stream.aclose()
     return said
+
+
+async def test_a_builder_that_is_killed_leaves_a_failed_environment_that_can_be_deleted(
+    world: World, index: Index, tmp_path: Path, building: ExecutorClient
+) -> None:
+    control = tmp_path / "control"
+    index.add_slow(control)
+    made = await building.create_environment(wanted(world, "slow-tasks"))
+    await until(lambda: _is_there(control / "begun"), "the build", seconds=60)
+    for runner in _runners_of(made.activity.id if made.activity else ""):
+        runner.kill()
+    failed = await settled(building, made.id)
+    assert (failed.state, failed.reason and failed.reason.code) == ("failed", "runner_died")
+    (control / "go-on").touch()
+    again = await settled(building, (await building.create_environment(wanted(world, "slow-tasks"))).id)
+    assert again.state == "ready"
+    await building.delete_environment(made.id)
+
+    async def gone() -> bool:
+        return [one.id async for one in building.environments()] == [again.id]
+
+    await until(gone, "the end of the failed environment", seconds=60)
+    assert [Path(path).name for path in left_in(world)] == ["1.0"]
+    assert [path.name for path in (world.folder / "tasks/slow-tasks/1.0").iterdir()] == [again.id]
+
+
+def _runners_of(activity_id: str) -> list[psutil.Process]:
+    """The runners whose folder is the activity's."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if activity_id in words and "runner.py" in words:
+            found.append(process)
+    assert found
+    return found
