@@ -35,8 +35,8 @@ async def test_sudo_allows_the_agent_as_scientists_and_nothing_else(
     agent = "/usr/bin/python3 -I -S /opt/stoker/agent.py"
     assert "STOKER-AGENT" in await containers.inside(service, f"sudo -n -u ada -- {agent} </dev/null")
     for refused in (f"-u root -- {agent}", f"-u stoker -- {agent}", "-u ada -- id", f"-u ada -- {agent} more"):
-        said = await containers.inside(service, f"sudo -n {refused} </dev/null 2>&1; true")
-        assert "a password is required" in said, refused
+        said = await containers.inside(service, f"sudo -n {refused} </dev/null 2>&1 || echo refused")
+        assert said.endswith("refused\n"), refused
 
 
 async def test_only_sudo_makes_somebody_else_of_its_caller(containers: RunningContainers) -> None:
