@@ -46,7 +46,7 @@ COPY shared /build/packages/shared
 COPY services/__init__.py /build/packages/services/
 COPY services/$SERVICE /build/packages/services/$SERVICE
 RUN python -m compileall -q /build/packages && cp -r /build/packages/. /opt/stoker/venv/lib/python3*/site-packages/
-COPY containers/health.py /opt/stoker/
+COPY containers/health /opt/stoker/
 
 FROM python AS service
 COPY containers/users /build/
@@ -59,7 +59,7 @@ ENV SERVICE=$SERVICE STOKER_LISTEN_HOST=0.0.0.0 STOKER_LISTEN_PORT=$PORT
 EXPOSE $PORT
 USER stoker
 # Whether it answers, not whether all answers that it needs: nobody should restart a service because a database is away.
-HEALTHCHECK --interval=5s --timeout=5s --retries=6 CMD ["python3", "-I", "-S", "/opt/stoker/health.py"]
+HEALTHCHECK --interval=5s --timeout=5s --retries=6 CMD ["python3", "-I", "-S", "/opt/stoker/health"]
 ENTRYPOINT ["sh", "-c", "exec python -P -m services.$SERVICE \"$@\"", "stoker"]
 
 FROM service AS submit-host
