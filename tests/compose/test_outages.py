@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from shared.contracts.needs import Retries
 from tests.compose.place import Place
 from tests.compose.stack import RunningContainers, StackAddress
 from tests.compose.work import END_SECONDS, events_to_the_end, some_have_ended, starts, submit_tracing
@@ -53,6 +54,24 @@ async def test_what_died_with_the_executors_container_is_lost_and_nothing_runs_t
         assert set((await starts(executor, job.id)).values()) == {1}
         assert await _still_works(address, local_place)
     await address.ready()
+
+
+async def test_what_died_with_the_executors_container_is_tried_again_where_that_was_asked_for(
+    address: StackAddress, containers: RunningContainers, local_place: Place
+) -> None:
+    again = Retries(count=1, on=frozenset({"runner_died"}))
+    async with address.executor() as executor:
+        job = await submit_tracing(executor, local_place, units=UNITS, seconds=UNIT_SECONDS, retries=again)
+        await some_have_ended(executor, job.id)
+        await containers.kill_and_start("executor")
+        events = await events_to_the_end(executor, job.id)
+        assert events[-1].state == "succeeded", events[-1]
+        attempts = {unit.index: unit.attempt async for unit in executor.units(job.id)}
+        started = await starts(executor, job.id)
+    assert set(started) == set(range(UNITS))
+    assert all(1 <= started[unit] <= attempts[unit] for unit in started)
+    # What had ended before was not done anew.
+    assert min(attempts.values()) < max(attempts.values())
 
 
 @pytest.mark.parametrize("service", ["postgres", "redis"])

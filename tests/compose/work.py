@@ -9,6 +9,7 @@ from contextlib import aclosing
 from shared.clients import ExecutorClient
 from shared.contracts.events import JobEvent
 from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
+from shared.contracts.needs import Retries
 from tests.compose.place import Place
 from tests.waiting import until
 
@@ -16,13 +17,16 @@ END_SECONDS = 300.0
 _TRACE = "starts.txt"
 
 
-async def submit_tracing(executor: ExecutorClient, place: Place, *, units: int, seconds: float) -> Job:
+async def submit_tracing(
+    executor: ExecutorClient, place: Place, *, units: int, seconds: float, retries: Retries | None = None
+) -> Job:
     """Units append their number to a file when they start, then take `seconds`, and answer with their number."""
     script = f'echo "$1" >> {_TRACE}; sleep {seconds}; echo "unit $1"; echo "{{\\"unit\\": $1}}" > "$2"'
     wanted = JobSubmit(
         profile_id=place.profile_id,
         command=["sh", "-c", script, "unit", "{unit}", "{out_json}"],
         units=[{} for _ in range(units)],
+        retries=retries or Retries(),
     )
     return await executor.submit(wanted)
 
