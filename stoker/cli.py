@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from shared.errors import StokerError
-from stoker.commands import demo, health, jobs, keys, outcomes, profiles, queues, resources, ssh, stack, sudo
+from stoker.commands import (
+    demo,
+    environments,
+    health,
+    jobs,
+    keys,
+    outcomes,
+    profiles,
+    queues,
+    resources,
+    ssh,
+    stack,
+    sudo,
+    task_runs,
+)
 from stoker.failures import ExitCode, exit_code, show_error
 from stoker.output import stderr
 from stoker.session import default_state_folder
@@ -25,11 +39,12 @@ app = typer.Typer(
     help="Run work on this machine or on a cluster.",
     epilog=_EPILOG,
 )
-for part in (jobs, outcomes, health, queues, ssh, sudo, stack, demo):
+for part in (jobs, task_runs, outcomes, health, queues, ssh, sudo, stack, demo):
     app.add_typer(part.app)
 app.add_typer(resources.app, name="resource")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(keys.app, name="key")
+app.add_typer(environments.app, name="env")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's form

@@ -14,12 +14,14 @@ from ulid import ULID
 
 from services.executor.batch_plan import BatchPlan
 from services.executor.connections import Connections
-from services.executor.holds import Holds, NewHold
+from services.executor.held import Keep, no_such_profile, under_hold
+from services.executor.holds import Holds
 from services.executor.planner import plan_job
-from services.executor.repositories import holds as hold_rows
 from services.executor.repositories import jobs as rows
 from services.executor.repositories.progress import encode
-from services.executor.submission import check_submission
+from services.executor.stored_submit import StoredSubmit, submit_of
+from services.executor.submission import check_submission, check_way
+from services.executor.task_runs import expand, require_ready, with_slots
 from services.executor.views import show_job
 from shared.contracts.holds import Connection
 from shared.contracts.jobs import Job, JobSubmit
@@ -30,15 +32,12 @@ from shared.database import Database
 from shared.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from shared.failpoints import failpoint
 
-_TRIES = 5
 # Above this many units the work of checking and encoding them moves to a thread.
 _FEW_UNITS = 5000
 
+_NOT_KEPT = frozenset({"units", "files", "task"})
+
 Fill = Callable[[AsyncConnection, str, BatchPlan], Awaitable[None]]
-
-
-class _HoldLostError(Exception):
-    """The profile's hold was released between looking at it and storing the job."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,18 +76,31 @@ class Admission:
     async def submit(self, request: Request, submit: JobSubmit) -> Job:
         """The job of this call, stored before this returns.
 
-        Raises Invalid (each wrong field named; `idempotency-key-reused`), NotFound (no such profile, or not granted),
-        Conflict (`submissions-prevented`), Unavailable (registry or database).
+        Raises Invalid (each wrong field named; `idempotency-key-reused`), NotFound (no such profile, or not granted;
+        no such environment or task), Conflict (`submissions-prevented`; the environment is not ready), Unavailable.
         """
         if (known := await self._known(request)) is not None:
             return known
+        check_way(submit)
+        used = None
+        if submit.task is not None:
+            used = await self.usable(request.caller, submit.profile_id)
+            submit = await self.expanded(submit, used)
         files, arguments = await prepared(submit)
 
         async def fill(connection: AsyncConnection, job_id: str, plan: BatchPlan) -> None:
             await rows.add_units(connection, job_id, plan.batches, arguments)
             await rows.add_files(connection, job_id, files)
 
-        return await self._accept(request, submit, fill)
+        return await self._accept(request, submit, fill, used)
+
+    async def expanded(self, submit: JobSubmit, used: Connection) -> StoredSubmit:
+        """The call that runs a task, with its command and units. Raises as `submit`."""
+        async with self._database.read() as connection:
+            expanded = await expand(connection, submit, used)
+        if len(expanded.phases) < 2:  # noqa: PLR2004 - two phases
+            return expanded
+        return with_slots(expanded, used.resource.spec, self._cpu_count)
 
     async def rerun(self, request: Request, job_id: str) -> Job:
         """A new job of another one's command, units and files. Raises as `submit`; NotFound for the job too."""
@@ -98,8 +110,10 @@ class Admission:
             source = await rows.find_job_source(connection, job_id)
         if source is None or not may_see(request.caller, source):
             raise no_such_job(job_id)
-        spec = msgspec.json.decode(source.spec)
-        submit = msgspec.convert(spec | {"units": [{}] * source.unit_count}, JobSubmit)
+        stored = submit_of(source)
+        # Compute units are told anew by the init.
+        count = 1 if len(stored.phases) > 1 else source.unit_count
+        submit = msgspec.structs.replace(stored, units=[{}] * count)
 
         async def fill(connection: AsyncConnection, new_id: str, plan: BatchPlan) -> None:
             await rows.copy_units_and_files(connection, job_id, new_id, plan.batches)
@@ -135,49 +149,29 @@ class Admission:
             )
         return connection
 
-    async def _accept(self, request: Request, submit: JobSubmit, fill: Fill) -> Job:
-        connection = await self.usable(request.caller, submit.profile_id)
-        plan = plan_job(submit, connection.resource.spec, self._cpu_count)
-        new = _new_job(request, submit, connection, plan)
-        for _ in range(_TRIES):
-            try:
-                hold = await self._holds.prepare(submit.profile_id)
-            except NotFound:
-                raise no_such_profile(submit.profile_id) from None
-            try:
-                job = await self._store(request, new, plan, hold, fill)
-            except _HoldLostError:
-                continue
-            except Invalid:
-                await self._holds.discard(hold, submit.profile_id)
-                raise
-            failpoint("admission.stored")
-            await self._holds.discard(hold, submit.profile_id)
-            self._wake()
-            return job
-        raise Unavailable("The profile is being released; try again", retry_after_seconds=1)
+    async def _accept(self, request: Request, submit: JobSubmit, fill: Fill, used: Connection | None = None) -> Job:
+        used = used or await self.usable(request.caller, submit.profile_id)
+        plan = plan_job(submit, used.resource.spec, self._cpu_count)
+        new = _new_job(request, submit, used, plan)
 
-    async def _store(
-        self, request: Request, new: rows.NewJob, plan: BatchPlan, hold: NewHold | None, fill: Fill
-    ) -> Job:
-        async with self._database.write() as connection:
+        async def store(connection: AsyncConnection, keep: Keep) -> Job:
             if not await rows.insert_job(connection, new):
                 # The same call came twice at once, and the other one was first.
                 if (known := await _same_call(connection, request)) is None:
                     raise Unavailable("The job of this idempotency key was removed just now", retry_after_seconds=1)
                 return known
-            if hold is None:
-                if not await hold_rows.is_held(connection, new.profile_id, keep=True):
-                    raise _HoldLostError
-            elif hold.fresh:
-                await hold_rows.take(connection, new.profile_id, new.resource_id, hold.token)
-            else:
-                raise _HoldLostError
+            await keep()
+            if new.environment_id is not None:
+                await require_ready(connection, new.environment_id)
             await fill(connection, new.id, plan)
             failpoint("admission.storing")
             row = await rows.find_job(connection, new.id)
             assert row is not None  # noqa: S101 - stored by this transaction
             return show_job(row)
+
+        job = await under_hold(self._database, self._holds, used, store)
+        self._wake()
+        return job
 
 
 async def prepared(submit: JobSubmit) -> tuple[dict[str, bytes], list[str]]:
@@ -196,7 +190,8 @@ def _new_job(request: Request, submit: JobSubmit, connection: Connection, plan: 
     # Microseconds are what callers see: what they were shown is what they can ask for.
     now = round(time.time(), 6)
     job_id = str(ULID.from_timestamp(now)).lower()
-    spec = {name: value for name, value in msgspec.structs.asdict(submit).items() if name not in {"units", "files"}}
+    spec = {name: value for name, value in msgspec.structs.asdict(submit).items() if name not in _NOT_KEPT}
+    runs = submit if isinstance(submit, StoredSubmit) else None
     return rows.NewJob(
         id=job_id,
         name=submit.name,
@@ -204,6 +199,9 @@ def _new_job(request: Request, submit: JobSubmit, connection: Connection, plan: 
         key_id=request.caller.key_id,
         profile_id=submit.profile_id,
         resource_id=connection.resource.id,
+        placement="local" if connection.resource.type == "local" else "slurm",
+        environment_id=None if runs is None else runs.environment_id,
+        task=None if runs is None else runs.task_name,
         command=encode(submit.command),
         spec=encode(spec),
         snapshot=encode(connection),
@@ -238,8 +236,3 @@ def may_see(caller: Caller, job: Row[Any]) -> bool:
 def no_such_job(job_id: str) -> NotFound:
     """The same words whether it is not there or not the caller's."""
     return NotFound(f"There is no job {job_id}")
-
-
-def no_such_profile(profile_id: str) -> NotFound:
-    """The same words whether it is not there or not granted."""
-    return NotFound(f"There is no profile {profile_id}")

@@ -16,7 +16,9 @@ from services.executor.cancellation import Cancellation
 from services.executor.catalogue import Catalogue
 from services.executor.collector import Collector
 from services.executor.connections import Connections
+from services.executor.controllers.activities import ActivitiesController, list_tasks
 from services.executor.controllers.downloads import DownloadsController
+from services.executor.controllers.environments import EnvironmentsController
 from services.executor.controllers.events import EventsController
 from services.executor.controllers.host_keys import HostKeysController
 from services.executor.controllers.jobs import JobsController
@@ -24,6 +26,12 @@ from services.executor.controllers.operations import check, read_usage, read_wat
 from services.executor.controllers.units import UnitsController
 from services.executor.dispatcher import Dispatcher
 from services.executor.engine import Engine
+from services.executor.environments.access import Access
+from services.executor.environments.activities import Activities
+from services.executor.environments.building import BuildSettings
+from services.executor.environments.catalogue import Gallery
+from services.executor.environments.changes import Changes
+from services.executor.environments.creation import Creation
 from services.executor.holds import Holds
 from services.executor.host_keys import HostKeys
 from services.executor.inspection import Inspection
@@ -93,7 +101,7 @@ def build(settings: ExecutorSettings) -> Litestar:
             database=database,
             bus=bus,
             agents=job_agents,
-            launchers={"local": LocalLauncher(), "slurm_sudo": slurm, "slurm_ssh": slurm},
+            launchers={"local": LocalLauncher(), "slurm": slurm},
             limits=StagingLimits(
                 output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
             ),
@@ -104,7 +112,7 @@ def build(settings: ExecutorSettings) -> Litestar:
             holder=holder,
             database=database,
             agents=job_agents,
-            judges={"local": LocalJudge(database), "slurm_sudo": slurm_judge, "slurm_ssh": slurm_judge},
+            judges={"local": LocalJudge(database), "slurm": slurm_judge},
             lease_seconds=settings.lease_seconds,
         ),
         bus=bus,
@@ -131,6 +139,8 @@ def build(settings: ExecutorSettings) -> Litestar:
     )
     database.on_commit(stream.wake)
     database.on_commit(retention.wake)
+    unit_logs = UnitLogs(database, catalogue, job_agents)
+    gallery = Gallery(database, Access(connections))
     services = Services(
         database=database,
         admission=admission,
@@ -138,7 +148,7 @@ def build(settings: ExecutorSettings) -> Litestar:
         catalogue=catalogue,
         cancellation=cancellation,
         removal=removal,
-        unit_logs=UnitLogs(database, catalogue, job_agents),
+        unit_logs=unit_logs,
         job_logs=JobLogs(database, catalogue, job_agents),
         archive=Archive(database, job_agents),
         stream=stream,
@@ -154,6 +164,19 @@ def build(settings: ExecutorSettings) -> Litestar:
         ),
         usage=DiskUsage(database, job_agents),
         host_keys=HostKeys(registry, settings.ssh_known_hosts, settings.resource_types),
+        environments=Creation(
+            database=database,
+            admission=admission,
+            holds=holds,
+            gallery=gallery,
+            settings=BuildSettings(
+                index_urls=settings.package_indexes or (), time_limit_seconds=settings.build_time_limit_seconds
+            ),
+            wake=engine.wake,
+        ),
+        changes=Changes(database=database, connections=connections, gallery=gallery, wake=engine.wake),
+        gallery=gallery,
+        activities=Activities(database, gallery, unit_logs, cancellation),
     )
 
     @asynccontextmanager
@@ -178,6 +201,9 @@ def build(settings: ExecutorSettings) -> Litestar:
             DownloadsController,
             EventsController,
             HostKeysController,
+            EnvironmentsController,
+            ActivitiesController,
+            list_tasks,
             read_watch_list,
             check,
             read_usage,

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.compute_phase import begin_compute
 from services.executor.next_batches import plan_next
 from services.executor.repositories.batches import move_batch
 from services.executor.repositories.progress import Moves, encode
@@ -42,6 +43,7 @@ async def end_batch(
         moves=moves,
         retries=retries_of(job),
     )
+    await begin_compute(connection, job, batch, moves)
     await plan_next(connection, job, moves)
 
 

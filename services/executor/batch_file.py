@@ -6,12 +6,13 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy import Row
 
-from services.executor.next_batches import Growth, needs_of
+from services.executor.next_batches import Growth, growth_of, needs_of
 from services.executor.stored_submit import connection_of, submit_of
 from shared.contracts.needs import SchedulingRequest
 from shared.contracts.resources import SlurmRunnerConfig
 from shared.slurm.times import parse_limit
 
+_LONG_OUTPUT_BYTES = 32 * 1024 * 1024
 _REQUEUED_AFTER = frozenset({"node_failure", "preempted"})
 
 
@@ -52,7 +53,7 @@ def max_restarts(request: SchedulingRequest) -> int:
 
 def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
     """The bytes of a batch's file."""
-    submit = submit_of(job)
+    submit = submit_of(job, batch.phase)
     common = BatchFile(
         format=1,
         job_id=job.id,
@@ -62,13 +63,13 @@ def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
         command=submit.command,
         environment=submit.environment,
         mark=batch.id,
-        output_limit_bytes=limits.output_limit_bytes,
+        output_limit_bytes=max(limits.output_limit_bytes, _least_output_limit(job, batch)),
         kill_grace_seconds=limits.kill_grace_seconds,
         work="../../work",
     )
-    growth = Growth(batch.memory_growth, batch.time_growth)
+    growth = growth_of(batch)
     config = connection_of(job).resource.spec.jobs_runner_config
-    if not isinstance(config, SlurmRunnerConfig):
+    if job.placement == "local" or not isinstance(config, SlurmRunnerConfig):
         return msgspec.json.encode(msgspec.structs.replace(common, unit_time_seconds=_unit_time(submit, growth)))
     needs = needs_of(job, growth)
     return msgspec.json.encode(
@@ -83,6 +84,12 @@ def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
             step_memory_mb=needs.memory_mb,
         )
     )
+
+
+def _least_output_limit(job: Row[Any], batch: Row[Any]) -> int:
+    """What must be taken from a unit whatever the limit: a manifest, or the list of all compute units."""
+    lists_units = len(submit_of(job).phases) > 1 and batch.phase == 0
+    return _LONG_OUTPUT_BYTES if job.kind == "activity" or lists_units else 0
 
 
 def _unit_time(request: SchedulingRequest, growth: Growth) -> float | None:

@@ -2,6 +2,10 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.admission import may_see, no_such_job
 from services.executor.batch_end import end_batch
@@ -38,23 +42,35 @@ class Cancellation:
             raise Forbidden("jobs are cancelled with an admin's or a user's key")
         async with self._database.write() as connection:
             job = await lock_job(connection, job_id)
-            if not may_see(caller, job):
+            if not may_see(caller, job) or job.kind != "work":
                 raise no_such_job(job_id)
-            if job.state in FINAL_JOB_STATES:
-                raise Conflict(f"The job has ended already: it is {job.state}")
-            if job.cancel_requested_at is None:
-                now = time.time()
-                await request_cancel(connection, job_id, caller.owner, now)
-                job = await lock_job(connection, job_id)
-                moves = Moves()
-                # A batch that is still `planned` is launched only after a transaction under the same lock, which
-                # will find it revoked: nothing of it can be on its way.
-                for batch in await batches_of(connection, job_id, ("planned",)):
-                    await end_batch(connection, job, batch, _NOT_LAUNCHED, moves, before=("planned",))
-                await plan_next(connection, job, moves)
-                await settle(connection, job, moves)
+            await _request(connection, job, caller)
             row = await find_job(connection, job_id)
             assert row is not None  # noqa: S101 - locked by this transaction
         failpoint("cancellation.stored")
         self._wake()
         return show_job(row)
+
+    async def of_activity(self, caller: Caller, activity_id: str) -> None:
+        """The same for an activity; whether the caller may do so was looked at before."""
+        async with self._database.write() as connection:
+            await _request(connection, await lock_job(connection, activity_id), caller)
+        failpoint("cancellation.stored")
+        self._wake()
+
+
+async def _request(connection: AsyncConnection, job: Row[Any], caller: Caller) -> None:
+    """Store the wish in a locked job, and end what was not launched. Raises Conflict."""
+    if job.state in FINAL_JOB_STATES:
+        raise Conflict(f"The job has ended already: it is {job.state}")
+    if job.cancel_requested_at is None:
+        now = time.time()
+        await request_cancel(connection, job.id, caller.owner, now)
+        job = await lock_job(connection, job.id)
+        moves = Moves()
+        # A batch that is still `planned` is launched only after a transaction under the same lock, which
+        # will find it revoked: nothing of it can be on its way.
+        for batch in await batches_of(connection, job.id, ("planned",)):
+            await end_batch(connection, job, batch, _NOT_LAUNCHED, moves, before=("planned",))
+        await plan_next(connection, job, moves)
+        await settle(connection, job, moves)

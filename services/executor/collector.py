@@ -20,8 +20,8 @@ from services.executor.repositories.jobs import note_wait
 from services.executor.repositories.progress import Moves, lock_job, settle
 from services.executor.repositories.units import apply_records
 from services.executor.states import FINAL_BATCH_STATES
-from services.executor.stored_submit import connection_of, retries_of
-from shared.contracts.resources import ResourceType
+from services.executor.stored_submit import retries_of
+from services.executor.unit_outputs import verifier_of
 from shared.contracts.watches import Observation
 from shared.database import Database
 from shared.failpoints import failpoint
@@ -44,7 +44,7 @@ class Collector:
         holder: str,
         database: Database,
         agents: JobAgents,
-        judges: Mapping[ResourceType, Judge],
+        judges: Mapping[str, Judge],
         lease_seconds: float = 30.0,
     ) -> None:
         self._holder = holder
@@ -66,7 +66,7 @@ class Collector:
         if not batches:
             return False
         agent = await self._agents.of(job)
-        judge = self._judges[connection_of(job).resource.type]
+        judge = self._judges[job.placement]
         found = await agent.find(folder_of(job), [batch_name(batch) for batch in batches], native_ids_of(batches))
         failpoint("collector.looked")
         questioned = _in_question(batches, found, hints)
@@ -108,15 +108,21 @@ class Collector:
         """Store everything up to the lengths that were found."""
         folder = batch_folder_of(job, batch.batch_index)
         events_offset, results_offset = batch.events_offset, batch.results_offset
+        size = _STRETCH_BYTES
         while True:
             events = Records(
-                await _stretch(agent, folder / "events.jsonl", events_offset, found.events_length), EventRecord
+                await _stretch(agent, folder / "events.jsonl", events_offset, found.events_length, size), EventRecord
             )
             results = Records(
-                await _stretch(agent, folder / "results.jsonl", results_offset, found.results_length), ResultRecord
+                await _stretch(agent, folder / "results.jsonl", results_offset, found.results_length, size),
+                ResultRecord,
             )
             if not events.length and not results.length:
-                return
+                left = max((found.events_length or 0) - events_offset, (found.results_length or 0) - results_offset)
+                if size >= left:
+                    return
+                size *= 4  # one line is longer than that
+                continue
             async with self._database.write() as connection:
                 if not await self._store(connection, job.id, batch, (events_offset, results_offset), events, results):
                     return
@@ -152,7 +158,9 @@ class Collector:
                 values |= {"note": None, "estimated_start": None}
         moves = Moves()
         await move_batch(connection, batch.id, _LAUNCHED, **values)
-        await apply_records(connection, job_id, batch.batch_index, starts, list(results), moves, retries_of(job))
+        await apply_records(
+            connection, job_id, batch.batch_index, starts, list(results), moves, retries_of(job), verifier_of(job)
+        )
         await settle(connection, job, moves)
         if events.unreadable or results.unreadable:
             log.warning("records left out", batch_id=batch.id, count=events.unreadable + results.unreadable)
@@ -172,8 +180,8 @@ def _is_in_question(batch: Row[Any], hint: Observation) -> bool:
     return hint.scheduler is not None and (hint.scheduler != (batch.scheduler or "") or is_over(hint.scheduler))
 
 
-async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None) -> bytes:
-    """Bytes from `offset` up to `length`, at most a stretch of them."""
+async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None, size: int) -> bytes:
+    """Bytes from `offset` up to `length`, at most `size` of them."""
     if length is None or length <= offset:
         return b""
-    return (await agent.read_slice(file, offset, min(_STRETCH_BYTES, length - offset))).data
+    return (await agent.read_slice(file, offset, min(size, length - offset))).data

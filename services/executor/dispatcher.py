@@ -21,12 +21,10 @@ from services.executor.repositories.batches import batches_of, move_batch
 from services.executor.repositories.progress import Moves, lock_job, settle
 from services.executor.staging import batch_entries, job_entries
 from services.executor.states import FINAL_JOB_STATES
-from services.executor.stored_submit import connection_of
 from services.executor.tables import jobs
 from services.executor.verdicts import Ending
 from shared.bus import Bus
 from shared.contracts.jobs import Reason
-from shared.contracts.resources import ResourceType
 from shared.contracts.watches import WATCHES_CHANNEL
 from shared.database import Database
 from shared.errors import Invalid, StokerError, Unavailable
@@ -51,7 +49,7 @@ class Dispatcher:
         database: Database,
         bus: Bus,
         agents: JobAgents,
-        launchers: Mapping[ResourceType, Launcher],
+        launchers: Mapping[str, Launcher],
         limits: StagingLimits,
         lease_seconds: float = 30.0,
         longest_pause_seconds: float = 60.0,
@@ -246,7 +244,7 @@ class Dispatcher:
             await self._rest(job, again.message, None)
 
     def _launcher_of(self, job: Row[Any]) -> Launcher:
-        return self._launchers[connection_of(job).resource.type]
+        return self._launchers[job.placement]
 
     async def _hint(self) -> None:
         """Tell the poller that the watch list changed; it looks every few seconds anyway."""

@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from services.executor.admission import no_such_profile
 from services.executor.connections import Connections
 from services.executor.findings import agent_findings, finding, ok, own_agent
+from services.executor.held import no_such_profile
 from services.executor.local_findings import local_findings, slot_findings
 from services.executor.slurm_findings import slurm_findings
 from services.executor.sudo_findings import TASKS, rule_for, shared_folder_findings, trust_findings

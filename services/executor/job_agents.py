@@ -9,11 +9,11 @@ from sqlalchemy import Row
 
 from services.executor.connections import Connections
 from shared.contracts.holds import Connection
-from shared.pipes import JOBS, AgentConnection, AgentPool, Place, roots_of
+from shared.pipes import JOBS, AgentConnection, AgentPool, Place, place_of_activities, roots_of
 
 
 class JobAgents:
-    """Agents by job. `job` is a row with `profile_id`, `snapshot` and `folder`."""
+    """Agents by job. `job` is a row with `kind`, `profile_id`, `snapshot` and `folder`."""
 
     def __init__(self, agents: AgentPool, connections: Connections) -> None:
         self._agents = agents
@@ -27,8 +27,9 @@ class JobAgents:
         return await self._agents.agent(await self.connection_of(job), _roots(job.snapshot))
 
     async def connection_of(self, job: Row[Any]) -> Connection:
-        """How the job's profile is reached right now."""
-        return await self._connections.for_work(job.profile_id, job.snapshot)
+        """How the job's profile, or the place where environments are made, is reached right now."""
+        connection = await self._connections.for_work(job.profile_id, job.snapshot)
+        return place_of_activities(connection) if job.kind == "activity" else connection
 
 
 @lru_cache(maxsize=1024)

@@ -15,17 +15,23 @@ from services.executor.retries import grown_needs
 from services.executor.stored_submit import connection_of, submit_of
 from services.executor.tables import NO_BATCH, attempts, batches, units
 from shared.contracts.jobs import Reason
-from shared.contracts.resources import LocalResourceSpec, SlurmRunnerConfig
+from shared.contracts.resources import SlurmRunnerConfig
 from shared.slurm.merge import UnitNeeds, merge_needs
 
 CANCELLED_BETWEEN = Reason(code="cancelled", text="cancelled before it was tried again")
 
 
 class Growth(msgspec.Struct, frozen=True):
-    """How often a lack of memory, or of time, ended earlier attempts of the units of a batch."""
+    """Of which phase a batch's units are, and how often a lack of memory, or of time, ended their attempts before."""
 
     memory: int = 0
     time: int = 0
+    phase: int = 0
+
+
+def growth_of(batch: Row[Any]) -> Growth:
+    """What decides on the needs of a batch's units, besides its job."""
+    return Growth(batch.memory_growth, batch.time_growth, batch.phase)
 
 
 async def plan_next(connection: AsyncConnection, job: Row[Any], moves: Moves) -> None:
@@ -38,13 +44,15 @@ async def plan_next(connection: AsyncConnection, job: Row[Any], moves: Moves) ->
         await _cancel(connection, job.id, len(waiting), moves)
         return
     growths = await _growths(connection, job.id)
+    compound = len(submit_of(job).phases) > 1
     groups: defaultdict[Growth, list[int]] = defaultdict(list)
     for index in waiting:
-        groups[growths.get(index, Growth())].append(index)
+        phase = 1 if compound and index > 0 else 0
+        groups[msgspec.structs.replace(growths.get(index, Growth()), phase=phase)].append(index)
     highest = select(func.max(batches.c.batch_index), func.max(batches.c.parallel)).where(batches.c.job_id == job.id)
     last, most = (await connection.execute(highest)).one()
     for growth, indices in groups.items():
-        shape = _shape(job, growth, len(indices), most)
+        shape = shape_of(job, growth, len(indices), most)
         for first in range(0, len(indices), shape.tasks_per_job):
             last += 1
             some = indices[first : first + shape.tasks_per_job]
@@ -54,7 +62,7 @@ async def plan_next(connection: AsyncConnection, job: Row[Any], moves: Moves) ->
 def needs_of(job: Row[Any], growth: Growth, *, max_time_seconds: float | None = None) -> UnitNeeds:
     """What each unit of a batch of a SLURM job needs (`job`: a row with `spec` and `snapshot`)."""
     config = _slurm_config(job)
-    request = submit_of(job)
+    request = submit_of(job, growth.phase)
     past = ["out_of_memory"] * growth.memory + ["time_limit"] * growth.time
     return grown_needs(
         merge_needs(config, request),
@@ -65,12 +73,24 @@ def needs_of(job: Row[Any], growth: Growth, *, max_time_seconds: float | None = 
     )
 
 
-def _shape(job: Row[Any], growth: Growth, count: int, most: int) -> Shape:
-    if isinstance(connection_of(job).resource.spec, LocalResourceSpec):
-        return Shape(count, most)
+def shape_of(job: Row[Any], growth: Growth, count: int, most: int) -> Shape:
+    """How so many waiting units are divided; `most` run at once where no scheduler decides. Raises Invalid."""
+    submit = submit_of(job)
+    if job.placement == "local":
+        return Shape(count, submit.phases[1].slots if growth.phase else most)
     needs = needs_of(job, growth)
     bounds = bounds_of(_slurm_config(job).batching_config)
-    return batch_shape(count, needs.cpus, needs.memory_mb, bounds, one_at_a_time=needs.one_at_a_time is not None)
+    # The division that was asked for is that of the units which come first: of the others there are fewer.
+    asked = (submit.tasks_per_job, submit.parallel_tasks_per_job) if growth.phase else (None, None)
+    return batch_shape(
+        count,
+        needs.cpus,
+        needs.memory_mb,
+        bounds,
+        tasks_per_job=asked[0],
+        parallel_tasks_per_job=asked[1],
+        one_at_a_time=needs.one_at_a_time is not None,
+    )
 
 
 def _slurm_config(job: Row[Any]) -> SlurmRunnerConfig:
@@ -109,6 +129,7 @@ async def _add(
         "parallel": parallel,
         "memory_growth": growth.memory,
         "time_growth": growth.time,
+        "phase": growth.phase,
     }
     await connection.execute(insert(batches).values(**row))
     for first, final in _runs(indices):

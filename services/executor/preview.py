@@ -4,6 +4,7 @@ from services.executor.admission import Admission, prepared
 from services.executor.batch_file import max_restarts
 from services.executor.planner import plan_job
 from services.executor.scheduler_looks import SchedulerLooks
+from services.executor.submission import check_way
 from shared.cluster_looks import ClusterState
 from shared.contracts.holds import Connection
 from shared.contracts.jobs import JobSubmit, Plan
@@ -30,8 +31,13 @@ class Previews:
 
     async def plan(self, caller: Caller, submit: JobSubmit) -> Plan:
         """What submitting this would do, without doing it. Raises the same errors."""
-        await prepared(submit)
+        check_way(submit)
+        if submit.task is None:
+            await prepared(submit)
         connection = await self._admission.usable(caller, submit.profile_id)
+        if submit.task is not None:
+            submit = await self._admission.expanded(submit, connection)
+            await prepared(submit)
         spec = connection.resource.spec
         warnings, partition, script = list[str](), None, None
         if not isinstance(spec, LocalResourceSpec):

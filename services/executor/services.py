@@ -6,6 +6,10 @@ from services.executor.admission import Admission
 from services.executor.archive import Archive
 from services.executor.cancellation import Cancellation
 from services.executor.catalogue import Catalogue
+from services.executor.environments.activities import Activities
+from services.executor.environments.catalogue import Gallery
+from services.executor.environments.changes import Changes
+from services.executor.environments.creation import Creation
 from services.executor.host_keys import HostKeys
 from services.executor.inspection import Inspection
 from services.executor.job_log import JobLogs
@@ -33,3 +37,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     inspection: Inspection
     usage: DiskUsage
     host_keys: HostKeys
+    environments: Creation
+    changes: Changes
+    gallery: Gallery
+    activities: Activities

@@ -42,7 +42,14 @@ class ExecutorSettings(MigrationSettings, frozen=True, kw_only=True):
         float,
         Meta(ge=0, description="days after its end when a job's folder and rows are removed; 0 keeps them for ever"),
     ] = 30.0
-    max_body_bytes: Annotated[int, Meta(ge=1024, description="largest request body that is accepted")] = 64 * 1024**2
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="largest request body that is accepted")] = 96 * 1024**2
+    package_indexes: Annotated[
+        list[str] | None,
+        Meta(description="addresses of package indexes, comma-separated, instead of what pip and uv use anyway"),
+    ] = None
+    build_time_limit_seconds: Annotated[float, Meta(gt=0, description="how long making an environment may take")] = (
+        3600.0
+    )
     output_limit_bytes: Annotated[int, Meta(ge=1, description="largest out file of a unit")] = 1024**2
     kill_grace_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="time between asking a unit's processes to end and killing them")

@@ -11,7 +11,7 @@ from services.executor.batch_file import max_restarts
 from services.executor.job_agents import JobAgents, batch_name, folder_of, native_ids_of
 from services.executor.judges import Judged
 from services.executor.launchers import Launcher
-from services.executor.next_batches import Growth, needs_of
+from services.executor.next_batches import growth_of, needs_of
 from services.executor.repositories.jobs import is_to_be_cancelled
 from services.executor.repositories.launches import Launch, launches_of
 from services.executor.scheduler_looks import SchedulerLooks
@@ -175,7 +175,7 @@ def _over(queue: Queue, launch: Launch, batch: Row[Any]) -> bool:
 
 def _evidence(job: Row[Any], batch: Row[Any], said: _Said, files: Evidence, *, cancelled: bool) -> SlurmEvidence:
     launches = said.covering(batch)
-    needs = needs_of(job, Growth(batch.memory_growth, batch.time_growth))
+    needs = needs_of(job, growth_of(batch))
     return SlurmEvidence(
         now=time.time(),
         uid=next((launch.uid for launch in reversed(launches) if launch.uid is not None), -1),

@@ -15,7 +15,7 @@ from sqlalchemy import Row
 from services.executor.batch_file import max_restarts
 from services.executor.job_agents import JobAgents, batch_name, folder_of
 from services.executor.launchers import Launched
-from services.executor.next_batches import Growth, needs_of
+from services.executor.next_batches import Growth, growth_of, needs_of
 from services.executor.repositories import launches as rows
 from services.executor.repositories.progress import lock_job
 from services.executor.scheduler_looks import SchedulerLooks
@@ -166,7 +166,7 @@ class SlurmLauncher:
     ) -> tuple[str, list[str]]:
         """The script of a launch, and sbatch's arguments. Raises Invalid."""
         config = slurm_config_of(job)
-        growth = Growth(batches[0].memory_growth, batches[0].time_growth)
+        growth = growth_of(batches[0])
         needs = needs_of(job, growth)
         if growth.time:
             partition = partition_of((await self._looks.cluster(connection)).partitions, needs.partition)
@@ -251,7 +251,7 @@ def _parts(batches: Sequence[Row[Any]], max_array_size: int) -> list[ArrayPart]:
     """Divide batches over arrays: those of one array get the same from SLURM."""
     groups: defaultdict[Growth, list[int]] = defaultdict(list)
     for batch in batches:
-        groups[Growth(batch.memory_growth, batch.time_growth)].append(batch.batch_index)
+        groups[growth_of(batch)].append(batch.batch_index)
     return [part for indices in groups.values() for part in split_array(sorted(indices), max_array_size)]
 
 

@@ -8,8 +8,8 @@ from typing import IO, Any
 from sqlalchemy import Row, select
 
 from services.executor.batch_file import StagingLimits, batch_file
-from services.executor.tables import job_files, units
-from shared.bundle import runner_source
+from services.executor.tables import environment_files, job_files, units
+from shared.bundle import builder_source, runner_source
 from shared.database import Database
 from shared.pipes import StagedFile
 
@@ -23,8 +23,13 @@ async def job_entries(
 ) -> AsyncIterator[StagedFile]:
     """The files of a new job's folder, with those of these batches."""
     yield StagedFile("runner.py", runner_source())
+    if job.kind == "activity":
+        yield StagedFile("work/builder.py", builder_source())
     async with database.read() as connection:
-        files = (await connection.execute(select(job_files).where(job_files.c.job_id == job.id))).all()
+        files = list((await connection.execute(select(job_files).where(job_files.c.job_id == job.id))).all())
+        if job.kind == "activity":
+            sent = select(environment_files).where(environment_files.c.environment_id == job.environment_id)
+            files += (await connection.execute(sent)).all()
     for file in files:
         yield StagedFile(f"work/{file.name}", file.content, mode=0o755)
     for batch in batches:

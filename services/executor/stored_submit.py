@@ -8,18 +8,30 @@ from sqlalchemy import Row
 
 from shared.contracts.holds import Connection
 from shared.contracts.jobs import JobSubmit
-from shared.contracts.needs import Retries
+from shared.contracts.needs import Needs, Retries
+
+
+class StoredPhase(msgspec.Struct, frozen=True, kw_only=True):
+    """A phase of a task's job. `slots`: how many of its units run at once on a local resource."""
+
+    command: list[str]
+    needs: Needs = Needs()
+    slots: int = 1
 
 
 class StoredSubmit(JobSubmit, forbid_unknown_fields=False, kw_only=True):
-    """A submit call without its units and files."""
+    """A submit call without its units, files and task; what came of the task is in `phases`, one for each."""
 
-    units: list[dict[str, Any]] = []  # noqa: RUF012 - msgspec makes a new one each time
+    phases: list[StoredPhase] = []  # noqa: RUF012 - msgspec makes a new one each time
+    environment_id: str | None = None
+    task_name: str | None = None
+    arguments_parallel: dict[str, Any] = {}  # noqa: RUF012 - the same
+    """What every compute unit of a compound task gets."""
 
 
-def submit_of(job: Row[Any]) -> StoredSubmit:
-    """The submit call of a job (a row with `spec`)."""
-    return _submit(job.spec)
+def submit_of(job: Row[Any], phase: int = 0) -> StoredSubmit:
+    """The submit call of a job (a row with `spec`), with command and needs of one of its phases."""
+    return _submit(job.spec, phase)
 
 
 def connection_of(job: Row[Any]) -> Connection:
@@ -33,8 +45,12 @@ def retries_of(job: Row[Any]) -> Retries:
 
 
 @lru_cache(maxsize=1024)
-def _submit(text: str) -> StoredSubmit:
-    return msgspec.json.decode(text, type=StoredSubmit)
+def _submit(text: str, phase: int) -> StoredSubmit:
+    found = msgspec.json.decode(text, type=StoredSubmit)
+    if not found.phases:
+        return found
+    one = found.phases[phase]
+    return msgspec.structs.replace(found, command=one.command, needs=one.needs)
 
 
 @lru_cache(maxsize=1024)

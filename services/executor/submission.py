@@ -18,6 +18,21 @@ _ARGUMENT = re.compile(r"\{args\.([^{}]+)\}")
 _OWN_VARIABLES = ("STOKER_", "FRACTAL_CACHE_DIR")
 
 
+def check_way(submit: JobSubmit) -> None:
+    """Raise Invalid unless the call says what to run in one of both ways: a command and units, or a task."""
+    if submit.task is None:
+        errors = [FieldError("command", "must not be empty: it is what to run")] if not submit.command else []
+        if not submit.units:
+            errors.append(FieldError("units", "must hold at least one unit"))
+        if errors and not submit.command and not submit.units:
+            errors.append(FieldError("task", "is the other way to say what to run, without command and units"))
+    else:
+        words = "must be left out: it follows from the task"
+        errors = [FieldError(name, words) for name in ("command", "units") if getattr(submit, name)]
+    if errors:
+        raise Invalid("A job runs a command for its units, or a task of an environment", errors)
+
+
 def check_submission(submit: JobSubmit) -> dict[str, bytes]:
     """The files of a submit call, decoded. Raises Invalid, whose `errors` name each wrong field."""
     errors: list[FieldError] = []

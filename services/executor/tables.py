@@ -43,6 +43,12 @@ jobs = Table(
     Column("key_id", Text, nullable=False),
     Column("profile_id", Text, nullable=False),
     Column("resource_id", Text, nullable=False),
+    # work, or activity: what is done to an environment, which callers see at places of its own.
+    Column("kind", String(16), nullable=False, server_default="work"),
+    # local, or slurm: who launches its batches and knows whether they live.
+    Column("placement", String(16), nullable=False, server_default="local"),
+    Column("environment_id", Id),
+    Column("task", Text),
     Column("command", Text, nullable=False),
     # The submit call without its units and files, and the folders and runner configuration it was accepted with.
     Column("spec", Text, nullable=False),
@@ -78,6 +84,7 @@ jobs = Table(
     Index("ix_jobs_owner_id", "owner", "id"),
     Index("ix_jobs_profile_id", "profile_id"),
     Index("ix_jobs_ended_at", "ended_at"),
+    Index("ix_jobs_environment_id", "environment_id"),
     # Ended jobs whose disk use has not been measured yet: few among many.
     Index("ix_jobs_unmeasured", "ended_at", postgresql_where=_UNMEASURED, sqlite_where=_UNMEASURED),
 )
@@ -99,6 +106,8 @@ batches = Table(
     Column("state", String(16), nullable=False),
     Column("unit_count", Integer, nullable=False),
     Column("parallel", Integer, nullable=False),
+    # 0, or 1: the compute units of a compound task.
+    Column("phase", Integer, nullable=False, server_default="0"),
     Column("native_id", Text),
     Column("host", Text),
     Column("reason", Text),
@@ -221,4 +230,59 @@ profile_holds = Table(
     Column("resource_id", Text, nullable=False),
     Column("token", Text, nullable=False),
     Column("state", String(16), nullable=False),  # held | releasing
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("state", String(16), nullable=False),
+    # Which state an activity that did nothing leaves it in.
+    Column("state_before", String(16)),
+    Column("source", String(16), nullable=False),
+    Column("package", Text, nullable=False),
+    Column("version", Text),
+    Column("owner", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("profile_id", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    # The request without its file, what the builder was asked, and what it answered.
+    Column("request", Text, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("built", Text),
+    Column("disk_bytes", BigInteger),
+    Column("reason", Text),
+    Column("activity_id", Id, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    # What makes two requests ask for the same thing; None once nobody is to be given this one for it.
+    Column("identity", String(64), unique=True),
+    Column("idempotency_key", Text),
+    Column("body_sha256", String(64)),
+    UniqueConstraint("key_id", "idempotency_key"),
+    Index("ix_environments_resource_id", "resource_id", "id"),
+    Index("ix_environments_profile_id", "profile_id"),
+    Index("ix_environments_activity_id", "activity_id"),
+)
+
+# A wheel or an archive, until its environment is made: the resource keeps what it can be made of again.
+environment_files = Table(
+    "environment_files",
+    metadata,
+    Column("environment_id", Id, ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("environment_id", Id, ForeignKey("environments.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("description", Text, nullable=False),
+    # What is searched: name, package, category, modality, tags and documentation, in lower case.
+    Column("words", Text, nullable=False),
+    UniqueConstraint("environment_id", "name"),
 )

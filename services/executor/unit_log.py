@@ -62,7 +62,17 @@ class UnitLogs:
         Raises NotFound, Unavailable; the stream raises Unavailable when the resource goes away.
         """
         job = await self._catalogue.source(caller, job_id)
-        unit = await self._catalogue.unit_row(caller, job_id, index)
+        await self._catalogue.unit_row(caller, job_id, index)
+        return await self.of_unit(job, index, wanted, stopping)
+
+    async def of_unit(
+        self, job: Row[Any], index: int, wanted: Wanted, stopping: asyncio.Event
+    ) -> tuple[int, AsyncGenerator[bytes, None]]:
+        """The same, whoever asks. `job`: a row of `find_job_source`."""
+        async with self._database.read() as connection:
+            unit = await find_unit(connection, job.id, index)
+        if unit is None:
+            raise NotFound(f"Job {job.id} was removed")
         log = _UnitLog(self._database, self._agents, job, index)
         first = await log.look(unit)
         size = first.end - first.start if first else 0

@@ -16,7 +16,7 @@ from shared.contracts.jobs import Attempt, Batch, Counts, Job, Unit, UnitResult
 # JSON of a column in the place of a value: encoding passes it on.
 _raw: Callable[[str], Any] = msgspec.Raw
 _utc = datetime.fromtimestamp
-_JOB_COLUMNS = 23
+_JOB_COLUMNS = 25
 _UNIT_COLUMNS = 15
 _RESULT_COLUMNS = 4
 
@@ -35,6 +35,8 @@ def show_job(row: Row[Any]) -> Job:
         owner,
         profile_id,
         resource_id,
+        environment_id,
+        task,
         command,
         folder,
         unit_count,
@@ -74,6 +76,8 @@ def show_job(row: Row[Any]) -> Job:
         ended_at=None if ended_at is None else _utc(ended_at, UTC),
         folder=folder,
         disk_bytes=disk_bytes,
+        environment_id=environment_id,
+        task=task,
     )
 
 

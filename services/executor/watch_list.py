@@ -24,21 +24,23 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 async def watch_list(database: Database) -> WatchList:
-    """The batches to watch, one entry for each profile and root folder."""
+    """The batches to watch, one entry for each profile, root folder and way to reach it."""
     async with database.read() as connection:
         rows = await launched_batches(connection)
-    grouped: dict[tuple[str, str], WatchedProfile] = {}
+    grouped: dict[tuple[str, str, bool], WatchedProfile] = {}
     for row in rows:
         place = _place(row.snapshot)
+        for_activities = row.kind == "activity"
         profile = grouped.setdefault(
-            (row.profile_id, place.jobs_root),
+            (row.profile_id, place.jobs_root, for_activities),
             WatchedProfile(
                 profile_id=row.profile_id,
                 resource_id=row.resource_id,
                 jobs_root=place.jobs_root,
                 poll_interval_seconds=place.poll_interval_seconds,
                 resource_type=place.resource_type,
-                scheduler=place.resource_type != "local",
+                scheduler=row.placement == "slurm",
+                for_activities=for_activities,
                 batches=[],
             ),
         )

@@ -17,7 +17,7 @@ from shared.contracts.holds import Connection
 from shared.contracts.watches import WatchedBatch
 from shared.errors import StokerError, Unavailable
 from shared.logs import get_logger
-from shared.pipes import JOBS, AgentConnection, AgentPool, FollowSeen, FollowTarget
+from shared.pipes import JOBS, AgentConnection, AgentPool, FollowSeen, FollowTarget, place_of_activities
 
 # A pipe that breaks sooner than this after it opened counts as one more failure: the pauses go on growing.
 STEADY_SECONDS = 5.0
@@ -39,6 +39,7 @@ class ProfileFollower:
         profile_id: str,
         resource_id: str,
         jobs_root: str,
+        for_activities: bool,
         connections: Connections,
         agents: AgentPool,
         sightings: Sightings,
@@ -51,6 +52,7 @@ class ProfileFollower:
         self._profile_id = profile_id
         self._resource_id = resource_id
         self._jobs_root = jobs_root
+        self._for_activities = for_activities
         self._connections = connections
         self._agents = agents
         self._sightings = sightings
@@ -98,7 +100,8 @@ class ProfileFollower:
         self._changed.clear()
         batches = self._batches
         connection = await self._connections.current(self._profile_id)
-        agent = await self._agents.agent(connection, {JOBS: self._jobs_root})
+        place = place_of_activities(connection) if self._for_activities else connection
+        agent = await self._agents.agent(place, {JOBS: self._jobs_root})
         async with AsyncExitStack() as requests:
             notes = []
             for start in range(0, len(batches), MAX_TARGETS_PER_REQUEST):

@@ -25,8 +25,8 @@ _GATHER_SECONDS = 0.02
 _AFTER_FAULT_SECONDS = 1.0
 log = get_logger()
 
-Seat = tuple[str, str]
-"""A profile, and the jobs root that its batches were accepted with."""
+Seat = tuple[str, str, bool]
+"""A profile, the jobs root that its batches were accepted with, and whether they change environments."""
 
 
 class ResourceWatch:
@@ -76,8 +76,10 @@ class ResourceWatch:
 
     def update(self, profiles: Sequence[WatchedProfile]) -> None:
         """Take over what the watch list says; an empty list lets the resource go."""
-        watched = dict.fromkeys((profile_id for profile_id, _ in self.profiles), 0)
-        self.profiles = {(profile.profile_id, profile.jobs_root): profile for profile in profiles}
+        watched = dict.fromkeys((profile_id for profile_id, *_ in self.profiles), 0)
+        self.profiles = {
+            (profile.profile_id, profile.jobs_root, profile.for_activities): profile for profile in profiles
+        }
         self.sightings.keep_only(self._batches())
         for profile in profiles:
             watched[profile.profile_id] = watched.get(profile.profile_id, 0) + len(profile.batches)
@@ -174,7 +176,7 @@ class ResourceWatch:
         if any(self._differing(self._batches(), tells)):
             await self._ask_before_repeating()
             await self._publish(self._differing(self._batches(), tells))
-        for profile_id in {profile_id for profile_id, _ in self.profiles}:
+        for profile_id in {profile_id for profile_id, *_ in self.profiles}:
             health = self._health.of(profile_id)
             if health is not None and (not health.reachable or health.scheduler_error is not None):
                 await self._publisher.health(health)

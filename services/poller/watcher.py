@@ -91,7 +91,7 @@ class Watcher:
             profiles=[
                 profile_watch(resource, profile, since=self._since[profile_id], health=self.health.of(profile_id))
                 for resource in self._resources.values()
-                for (profile_id, _), profile in resource.profiles.items()
+                for (profile_id, *_), profile in resource.profiles.items()
             ],
         )
 
@@ -118,6 +118,7 @@ class Watcher:
                 profile_id=seat[0],
                 resource_id=resource_id,
                 jobs_root=seat[1],
+                for_activities=seat[2],
                 connections=self._connections,
                 agents=self._agents,
                 sightings=sightings,

@@ -12,10 +12,18 @@ from shared.clients.event_stream import follow_events
 from shared.clients.lines import lines
 from shared.clients.log_stream import follow_log, read_log
 from shared.contracts.checks import CheckReport, CheckRequest
+from shared.contracts.environments import (
+    FINAL_ACTIVITY_STATES,
+    Activity,
+    Environment,
+    EnvironmentCreate,
+    Freeze,
+)
 from shared.contracts.events import JobEvent
 from shared.contracts.jobs import FINAL_UNIT_STATES, Attempt, Batch, Job, JobSubmit, Plan, Unit, UnitResult
 from shared.contracts.pages import Page
 from shared.contracts.ssh import SshHostKeys, SshTrust
+from shared.contracts.tasks import Task
 from shared.contracts.usage import Usage
 from shared.contracts.watches import WatchList
 from shared.errors import Unavailable
@@ -199,6 +207,89 @@ class ExecutorClient(ServiceClient):
         path = f"/v1/ssh-host-keys/{quote(resource_id, safe='')}/trust"
         return await self._ask("POST", path, SshHostKeys, body=trust, timeout_seconds=_CHECK_TIMEOUT_SECONDS)
 
+    async def create_environment(
+        self, create: EnvironmentCreate, *, idempotency_key: str | None = None
+    ) -> Environment:
+        """Have an environment made. It is stored when this returns; idempotent as `submit` is.
+
+        What was asked for before, and is there or being made, is what is answered.
+        """
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
+        return await self._ask(
+            "POST",
+            "/v1/environments",
+            Environment,
+            body=create,
+            headers=headers,
+            repeatable=True,
+            timeout_seconds=_SUBMIT_TIMEOUT_SECONDS,
+        )
+
+    def environments(
+        self, *, state: str | None = None, resource_id: str | None = None, package: str | None = None
+    ) -> AsyncIterator[Environment]:
+        """All environments, the newest first."""
+        query = {"state": state, "resource_id": resource_id, "package": package}
+        return self._every("/v1/environments", Environment, query)
+
+    async def environment(self, environment_id: str) -> Environment:
+        """One environment with its latest activity."""
+        return await self._get(_environment(environment_id), Environment)
+
+    async def deactivate_environment(self, environment_id: str) -> Environment:
+        """Have what is installed removed. Conflict `in-use`: a job uses it."""
+        return await self._ask("POST", _environment(environment_id, "deactivate"), Environment, repeatable=True)
+
+    async def reactivate_environment(self, environment_id: str) -> Environment:
+        """Have it made again, exactly as it was."""
+        return await self._ask("POST", _environment(environment_id, "reactivate"), Environment, repeatable=True)
+
+    async def delete_environment(self, environment_id: str) -> Environment:
+        """Have all of it removed; it is gone when the activity is done. Conflict `in-use`: a job uses it."""
+        return await self._ask("DELETE", _environment(environment_id), Environment)
+
+    async def freeze(self, environment_id: str) -> Freeze:
+        """Exactly what is in an environment."""
+        return await self._get(_environment(environment_id, "freeze"), Freeze)
+
+    def tasks(
+        self, *, environment_id: str | None = None, of_type: str | None = None, search: str | None = None
+    ) -> AsyncIterator[Task]:
+        """Tasks of all environments that the caller sees; `search`: words that must all occur."""
+        query = {"environment_id": environment_id, "type": of_type, "search": search}
+        return self._every("/v1/tasks", Task, query)
+
+    def activities(self, environment_id: str) -> AsyncIterator[Activity]:
+        """What was done to an environment, the newest first."""
+        return self._every(_environment(environment_id, "activities"), Activity)
+
+    async def activity(self, activity_id: str) -> Activity:
+        """One activity."""
+        return await self._get(f"/v1/activities/{quote(activity_id, safe='')}", Activity)
+
+    async def cancel_activity(self, activity_id: str) -> Activity:
+        """Ask for an activity's end; repeating is fine while it ends. Conflict: it has ended already."""
+        return await self._ask("POST", f"/v1/activities/{quote(activity_id, safe='')}/cancel", Activity)
+
+    def activity_log(
+        self,
+        activity_id: str,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+        follow: bool = False,
+        on_outage: Callable[[Unavailable], None] | None = None,
+    ) -> AsyncGenerator[bytes]:
+        """An activity's log, as `unit_log` has it."""
+        path = f"/v1/activities/{quote(activity_id, safe='')}/log"
+        if not follow:
+            return read_log(self._stream, path, offset=offset, limit=limit)
+
+        async def has_ended() -> bool:
+            return (await self.activity(activity_id)).state in FINAL_ACTIVITY_STATES
+
+        return follow_log(self._stream, path, offset=offset, limit=limit, has_ended=has_ended, on_outage=on_outage)
+
     async def usage(self) -> Usage:
         """Disk use per resource."""
         return await self._get("/v1/usage", Usage)
@@ -206,3 +297,7 @@ class ExecutorClient(ServiceClient):
 
 def _path(job_id: str, below: str = "") -> str:
     return f"/v1/jobs/{quote(job_id, safe='')}" + (f"/{below}" if below else "")
+
+
+def _environment(environment_id: str, below: str = "") -> str:
+    return f"/v1/environments/{quote(environment_id, safe='')}" + (f"/{below}" if below else "")

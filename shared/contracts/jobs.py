@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.contracts.needs import SchedulingRequest
+from shared.contracts.tasks import TaskRun
 
 MAX_UNITS = 1_000_000
 MAX_FILES_BYTES = 16 * 1024 * 1024
@@ -56,12 +57,15 @@ class JobSubmit(SchedulingRequest, forbid_unknown_fields=True, kw_only=True):
     `command` is a list of arguments, never shell text. In each of them `{args_json}` is replaced by the path of a
     file with the unit's arguments, `{out_json}` by the path where the unit may write its JSON result, `{unit}` by
     the unit's index, and `{args.NAME}` by the argument NAME (strings as they are, other values as JSON).
+    Instead of both, `task` names a task of an environment and what it runs on: command and units follow from it,
+    and `needs` go before those of the package.
     `files` (relative name to base64 content) are put into the job's working folder, where units run.
     """
 
     profile_id: str
-    command: Annotated[list[str], Meta(min_length=1)]
-    units: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    command: list[str] = []  # noqa: RUF012 - msgspec makes a new one each time
+    units: list[dict[str, Any]] = []  # noqa: RUF012 - the same
+    task: TaskRun | None = None
     name: Annotated[str, Meta(max_length=200)] = ""
     files: dict[str, str] = {}  # noqa: RUF012 - msgspec makes a new one each time
     environment: dict[str, str] = {}  # noqa: RUF012 - the same
@@ -102,6 +106,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     folder: str = ""
     disk_bytes: int | None = None
+    environment_id: str | None = None
+    """Of a job that runs a task: whose task it is, and its name."""
+    task: str | None = None
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):

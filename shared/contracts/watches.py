@@ -39,6 +39,8 @@ class WatchedProfile(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: bool = False
     """Whether batches were launched by a scheduler, whose queue is then looked at too. Those with a `native_id` that
     is none of the scheduler's were not."""
+    for_activities: bool = False
+    """Whether they change environments, and are reached where and as whom that is done (`shared.pipes.own_place`)."""
 
 
 class WatchList(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from shared.pipes.connection import AgentConnection
 from shared.pipes.errors import CannotConnect, PipeLost, Refused
 from shared.pipes.lines import complete_lines
 from shared.pipes.opening import PipeOpener, PipeSettings, open_pipe
+from shared.pipes.own_place import place_of_activities
 from shared.pipes.pipe import Pipe
 from shared.pipes.places import Place
 from shared.pipes.pool import AgentPool
@@ -66,5 +67,6 @@ __all__ = [
     "SubmissionSeen",
     "complete_lines",
     "open_pipe",
+    "place_of_activities",
     "roots_of",
 ]

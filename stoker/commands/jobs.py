@@ -84,12 +84,12 @@ def submit(
     if as_json:
         print_json(job)
     elif wait:
-        _show_end(job)
+        show_end(job)
     else:
         stdout().print(job.id, markup=False)
         stderr().print(f"[dim]follow it with: stoker watch {job.id}[/]")
     if wait:
-        raise typer.Exit(_code(job))
+        raise typer.Exit(exit_code_of(job))
 
 
 @app.command("plan", context_settings=_COMMAND_FOLLOWS)
@@ -237,8 +237,8 @@ def watch(context: typer.Context, job_id: options.JobId, *, as_json: options.Jso
     if as_json:
         print_json(job)
     else:
-        _show_end(job)
-    raise typer.Exit(_code(job))
+        show_end(job)
+    raise typer.Exit(exit_code_of(job))
 
 
 @app.command("cancel")
@@ -259,7 +259,7 @@ def cancel(
     if as_json:
         print_json(job)
     elif job.state in FINAL_JOB_STATES:
-        _show_end(job)
+        show_end(job)
     else:
         stdout().print(f"{job.id} is being cancelled", markup=False)
 
@@ -323,11 +323,13 @@ def _lasted(what: Job | Batch) -> float | None:
     return (what.ended_at - what.started_at).total_seconds() if what.ended_at and what.started_at else None
 
 
-def _show_end(job: Job) -> None:
+def show_end(job: Job) -> None:
+    """Print how a job ended, in one line."""
     why = f": {plain(job.reason.text)}" if job.reason else ""
     done = f" ({job.counts.succeeded} of {job.unit_count} units succeeded)"
     stdout().print(Text(f"{job.id} ") + state_text(job.state) + Text(done + why))
 
 
-def _code(job: Job) -> ExitCode:
+def exit_code_of(job: Job) -> ExitCode:
+    """What a command that waited for a job ends with."""
     return ExitCode.OK if job.state == "succeeded" else ExitCode.JOB_FAILED

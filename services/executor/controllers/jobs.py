@@ -53,7 +53,7 @@ class JobsController(Controller):
     ) -> Response[Job]:
         """The job is stored when this answers; it is run as soon as its resource takes it."""
         submission = Submission(
-            caller=request.user, body_sha256=sha256_of(body), idempotency_key=_checked(idempotency_key)
+            caller=request.user, body_sha256=sha256_of(body), idempotency_key=checked_key(idempotency_key)
         )
         job = await services.admission.submit(submission, decode_body(body, JobSubmit))
         return answer(job, location=f"/v1/jobs/{job.id}")
@@ -139,7 +139,7 @@ class JobsController(Controller):
         submission = Submission(
             caller=request.user,
             body_sha256=sha256_of(f"rerun {job_id}".encode()),
-            idempotency_key=_checked(idempotency_key),
+            idempotency_key=checked_key(idempotency_key),
         )
         job = await services.admission.rerun(submission, job_id)
         return answer(job, location=f"/v1/jobs/{job.id}")
@@ -170,7 +170,7 @@ def _seconds(name: str, moment: str | None) -> float | None:
     return found.timestamp()
 
 
-def _checked(key: str | None) -> str | None:
+def checked_key(key: str | None) -> str | None:
     """The idempotency key, if every database can store it."""
     if key is not None and not (key.isascii() and key.isprintable()):
         message = "must be 1 to 255 printable ASCII characters"

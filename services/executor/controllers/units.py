@@ -15,7 +15,7 @@ from shared.contracts.jobs import Attempt, Unit, UnitState
 from shared.contracts.pages import Page
 from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 
-_LARGEST = 2**53
+LARGEST = 2**53
 
 Follow = Annotated[bool, QueryParameter(description="wait for what is yet to come, until it ends")]
 
@@ -68,8 +68,8 @@ class UnitsController(Controller):
         stopping: NamedDependency[asyncio.Event],
         job_id: FromPath[str],
         index: FromPath[int],
-        offset: Annotated[int, QueryParameter(ge=0, le=_LARGEST, description="first byte to read")] = 0,
-        limit: Annotated[int | None, QueryParameter(ge=0, le=_LARGEST, description="bytes to read at most")] = None,
+        offset: Annotated[int, QueryParameter(ge=0, le=LARGEST, description="first byte to read")] = 0,
+        limit: Annotated[int | None, QueryParameter(ge=0, le=LARGEST, description="bytes to read at most")] = None,
         follow: Follow = False,  # noqa: FBT002 - a query parameter
     ) -> Stream:
         """Standard output and error of the unit. `Stoker-Log-Size` is the log's length when the answer begins."""

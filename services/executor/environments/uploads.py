@@ -50,7 +50,7 @@ def _as_invalid() -> Iterator[None]:
     try:
         yield
     except Failure as failure:
-        field = "file_name" if failure.code.endswith("name_invalid") else "content"
+        field = "file_name" if failure.code.endswith(("name_invalid", "is_sdist")) else "content"
         raise Invalid(
             failure.text, [FieldError(field, failure.text)], slug=failure.code.replace("_", "-")
         ) from failure

@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.executor.states import FINAL_BATCH_STATES
 from services.executor.tables import batches, jobs
 
+_OF_JOB = ("kind", "placement", "profile_id", "resource_id", "folder", "snapshot")
+
 
 async def batches_of(
     connection: AsyncConnection, job_id: str, states: Collection[str] | None = None
@@ -32,9 +34,9 @@ async def move_batch(connection: AsyncConnection, batch_id: str, before: Collect
 
 
 async def launched_batches(connection: AsyncConnection) -> list[Row[Any]]:
-    """Every batch that was launched and has not ended, with its job's profile, resource, folder and snapshot."""
+    """Every batch that was launched and has not ended, with what its job says of its place."""
     query = (
-        select(batches, jobs.c.profile_id, jobs.c.resource_id, jobs.c.folder, jobs.c.snapshot)
+        select(batches, *(jobs.c[name] for name in _OF_JOB))
         .join(jobs, jobs.c.id == batches.c.job_id)
         .where(batches.c.state.not_in({*FINAL_BATCH_STATES, "planned"}), batches.c.native_id.is_not(None))
         .order_by(batches.c.id)

@@ -7,7 +7,7 @@ from sqlalchemy import Row, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.tables import jobs, profile_holds
+from services.executor.tables import environments, jobs, profile_holds
 
 HELD, RELEASING = "held", "releasing"
 
@@ -49,22 +49,25 @@ async def take(connection: AsyncConnection, profile_id: str, resource_id: str, t
 
 
 async def unused(connection: AsyncConnection) -> Sequence[str]:
-    """Ids of the held profiles that no job names."""
+    """Ids of the held profiles that no job and no environment names."""
     query = select(profile_holds.c.profile_id).where(
-        profile_holds.c.state == HELD, ~exists().where(jobs.c.profile_id == profile_holds.c.profile_id)
+        profile_holds.c.state == HELD,
+        ~exists().where(jobs.c.profile_id == profile_holds.c.profile_id),
+        ~exists().where(environments.c.profile_id == profile_holds.c.profile_id),
     )
     return (await connection.execute(query)).scalars().all()
 
 
 async def start_releasing(connection: AsyncConnection, profile_id: str) -> bool:
-    """Mark a held profile as being released, if no job names it: looked at again with the row locked."""
+    """Mark a held profile as being released, if no job and no environment names it: looked at with the row locked."""
     row = select(profile_holds.c.token).where(profile_holds.c.profile_id == profile_id, profile_holds.c.state == HELD)
     if (await connection.execute(row.with_for_update())).one_or_none() is None:
         return False
     # A statement of its own: what was committed while we waited for the lock is seen only by a later one.
-    used = select(jobs.c.id).where(jobs.c.profile_id == profile_id).limit(1)
-    if (await connection.execute(used)).one_or_none() is not None:
-        return False
+    for user in (jobs, environments):
+        used = select(user.c.id).where(user.c.profile_id == profile_id).limit(1)
+        if (await connection.execute(used)).one_or_none() is not None:
+            return False
     statement = update(profile_holds).where(profile_holds.c.profile_id == profile_id)
     await connection.execute(statement.values(state=RELEASING))
     return True

@@ -5,14 +5,27 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, bindparam, delete, func, insert, literal, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.repositories.events import append_event
 from services.executor.repositories.progress import counts_of, lock_job
 from services.executor.states import FINAL_JOB_STATES
-from services.executor.tables import batches, job_files, jobs, units
+from services.executor.tables import batches, environments, job_files, jobs, units
 from shared.contracts.jobs import PlannedBatch
 from shared.database import Database
 from shared.errors import Conflict
@@ -27,6 +40,8 @@ SHOWN = tuple(
         "owner",
         "profile_id",
         "resource_id",
+        "environment_id",
+        "task",
         "command",
         "folder",
         "unit_count",
@@ -49,11 +64,23 @@ SHOWN = tuple(
 # What it takes to make a job again, or to reach its folder.
 _SOURCE = tuple(
     jobs.c[name]
-    for name in ("id", "owner", "state", "profile_id", "resource_id", "folder", "unit_count", "spec", "snapshot")
+    for name in (
+        "id",
+        "owner",
+        "kind",
+        "state",
+        "profile_id",
+        "resource_id",
+        "folder",
+        "unit_count",
+        "spec",
+        "snapshot",
+    )
 )
 _UNITS_A_STATEMENT = 20_000
+_IS_WORK = jobs.c.kind == "work"
 # Made once: putting a statement together takes as long as running it.
-_job: Select[*tuple[Any, ...]] = select(*SHOWN).where(jobs.c.id == bindparam("job_id"))
+_job: Select[*tuple[Any, ...]] = select(*SHOWN).where(jobs.c.id == bindparam("job_id"), _IS_WORK)
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +100,10 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     unit_count: int
     batches: Sequence[tuple[str, PlannedBatch]]
     """Each batch's id and its plan."""
+    kind: str = "work"
+    placement: str = "local"
+    environment_id: str | None = None
+    task: str | None = None
     idempotency_key: str | None = None
     body_sha256: str | None = None
 
@@ -91,6 +122,10 @@ async def insert_job(connection: AsyncConnection, new: NewJob) -> bool:
         key_id=new.key_id,
         profile_id=new.profile_id,
         resource_id=new.resource_id,
+        kind=new.kind,
+        placement=new.placement,
+        environment_id=new.environment_id,
+        task=new.task,
         command=new.command,
         spec=new.spec,
         snapshot=new.snapshot,
@@ -119,7 +154,9 @@ async def insert_job(connection: AsyncConnection, new: NewJob) -> bool:
     ]
     await connection.execute(insert(batches), rows)
     job = await lock_job(connection, new.id)
-    await append_event(connection, job, type_="job_state", state="accepted", counts=counts_of(job), at=new.created_at)
+    if new.kind == "work":
+        counts = counts_of(job)
+        await append_event(connection, job, type_="job_state", state="accepted", counts=counts, at=new.created_at)
     return True
 
 
@@ -128,6 +165,13 @@ async def add_units(
 ) -> None:
     """Store the units of a new job; `arguments` are JSON texts in the order of the units."""
     batch_of = [batch.index for batch in plan for _ in range(batch.unit_count)]
+    await append_units(connection, job_id, 0, arguments, batch_of)
+
+
+async def append_units(
+    connection: AsyncConnection, job_id: str, begin: int, arguments: Sequence[str], batch_of: Sequence[int]
+) -> None:
+    """Store units with the indices from `begin` on, and the batch of each."""
     for first in range(0, len(arguments), _UNITS_A_STATEMENT):
         texts = arguments[first : first + _UNITS_A_STATEMENT]
         numbers = batch_of[first : first + _UNITS_A_STATEMENT]
@@ -140,10 +184,12 @@ async def add_units(
                     " FROM unnest(CAST(:texts AS text[]), CAST(:numbers AS integer[]))"
                     " WITH ORDINALITY AS given (arguments, batch, place)"
                 ),
-                {"job_id": job_id, "first": first, "texts": texts, "numbers": numbers},
+                {"job_id": job_id, "first": begin + first, "texts": texts, "numbers": numbers},
             )
         else:
-            rows = zip([job_id] * len(texts), range(first, first + len(texts)), texts, numbers, strict=True)
+            rows = zip(
+                [job_id] * len(texts), range(begin + first, begin + first + len(texts)), texts, numbers, strict=True
+            )
             await connection.exec_driver_sql(
                 "INSERT INTO units (job_id, unit_index, arguments, batch_index) VALUES (?, ?, ?, ?)", list(rows)
             )
@@ -188,7 +234,13 @@ async def find_job(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
 
 async def find_job_source(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
     """What a job was made of: `spec`, `snapshot` and who it belongs to."""
-    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.id == job_id)
+    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.id == job_id, _IS_WORK)
+    return (await connection.execute(query)).one_or_none()
+
+
+async def find_activity_source(connection: AsyncConnection, activity_id: str) -> Row[Any] | None:
+    """The same of an activity."""
+    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.id == activity_id, jobs.c.kind == "activity")
     return (await connection.execute(query)).one_or_none()
 
 
@@ -217,12 +269,12 @@ async def list_jobs(
 @cache
 def _list(given: frozenset[str]) -> Select[*tuple[Any, ...]]:
     """The statement for these filters; each combination is made once."""
-    conditions = {
+    conditions: dict[str, ColumnElement[bool]] = {
         "created_after": jobs.c.created_at > bindparam("created_after"),
         "created_before": jobs.c.created_at < bindparam("created_before"),
         "before_id": jobs.c.id < bindparam("before_id"),
     } | {name: jobs.c[name] == bindparam(name) for name in ("owner", "state", "profile_id", "resource_id", "name")}
-    query = select(*SHOWN).where(*(conditions[name] for name in sorted(given)))
+    query = select(*SHOWN).where(_IS_WORK, *(conditions[name] for name in sorted(given)))
     return query.order_by(jobs.c.id.desc()).limit(bindparam("count"))
 
 
@@ -261,13 +313,22 @@ async def delete_final_job(connection: AsyncConnection, job_id: str) -> bool:
     return (await connection.execute(statement)).rowcount == 1
 
 
+# The latest activity of an environment is part of it, and stays as long as the environment.
+_is_nobodys_latest = ~exists().where(environments.c.activity_id == jobs.c.id)
+
+
 async def ended_before(
     connection: AsyncConnection, moment: float, *, without: Collection[str], limit: int
 ) -> list[Row[Any]]:
     """Jobs that ended before this moment (epoch seconds), the oldest first, as `find_job_source` gives them."""
     query: Select[*tuple[Any, ...]] = (
         select(*_SOURCE)
-        .where(jobs.c.ended_at < moment, jobs.c.state.in_(FINAL_JOB_STATES), jobs.c.id.not_in(list(without)))
+        .where(
+            jobs.c.ended_at < moment,
+            jobs.c.state.in_(FINAL_JOB_STATES),
+            jobs.c.id.not_in(list(without)),
+            _is_nobodys_latest,
+        )
         .order_by(jobs.c.ended_at)
         .limit(limit)
     )
@@ -276,7 +337,9 @@ async def ended_before(
 
 async def first_end(connection: AsyncConnection) -> float | None:
     """When the first of the ended jobs ended (epoch seconds)."""
-    moment: float | None = (await connection.execute(select(func.min(jobs.c.ended_at)))).scalar_one()
+    moment: float | None = (
+        await connection.execute(select(func.min(jobs.c.ended_at)).where(_is_nobodys_latest))
+    ).scalar_one()
     return moment
 
 
@@ -293,7 +356,7 @@ async def unmeasured(connection: AsyncConnection, *, without: Collection[str], l
 
 async def unended(connection: AsyncConnection, owner: str | None, limit: int) -> list[Row[Any]]:
     """Jobs that have not ended, of one owner or of all, the newest first."""
-    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.state.not_in(FINAL_JOB_STATES))
+    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.state.not_in(FINAL_JOB_STATES), _IS_WORK)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
     return list((await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).all())
@@ -306,7 +369,7 @@ async def store_disk_bytes(connection: AsyncConnection, job_id: str, disk_bytes:
 
 async def usage_by_resource(connection: AsyncConnection, owner: str | None) -> list[tuple[str, int, int]]:
     """(resource id, jobs, their known disk use in bytes), of one owner or of all."""
-    query = select(jobs.c.resource_id, func.count(), func.coalesce(func.sum(jobs.c.disk_bytes), 0))
+    query = select(jobs.c.resource_id, func.count(), func.coalesce(func.sum(jobs.c.disk_bytes), 0)).where(_IS_WORK)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
     rows = await connection.execute(query.group_by(jobs.c.resource_id).order_by(jobs.c.resource_id))

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Row, desc, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.environments.conclusion import conclude
 from services.executor.repositories.events import append_event
 from services.executor.states import FINAL_JOB_STATES, job_reason, job_state
 from services.executor.tables import batches, jobs, units
@@ -67,6 +68,10 @@ class Moves:
         if then in ("failed", "lost"):
             self.failed_units_left_out += count
 
+    def add(self, count: int) -> None:
+        """Count units that were not there before; they wait."""
+        self._delta["waiting"] += count
+
     def applied_to(self, counts: Counts) -> Counts:
         """The counts after these changes."""
         return Counts(**{name: getattr(counts, name) + delta for name, delta in self._delta.items()})
@@ -94,6 +99,10 @@ async def settle(connection: AsyncConnection, job: Row[Any], moves: Moves) -> st
     elif state != job.state:
         values |= {"waiting_for": None, "tries": 0}
     await connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+    if job.kind == "activity":
+        if state in FINAL_JOB_STATES:
+            await conclude(connection, job, state, now)
+        return state
     await append_event(
         connection,
         job,

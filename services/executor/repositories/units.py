@@ -1,6 +1,6 @@
 """Units: storing what their attempts became, and only ever forward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from shared.contracts.events import MAX_FAILED_UNITS_PER_EVENT
 from shared.contracts.jobs import Reason
 from shared.contracts.needs import Retries
 
+Verify = Callable[[int, bytes], Reason | None]
 _UNFINISHED = ("waiting", "running")
 _LONGEST_TAIL_CHARACTERS = 2000
 
@@ -64,7 +65,8 @@ class _UnitNow(msgspec.Struct):
 class _Applied:
     """What the records of one stretch do to the units of one batch: collected first, stored at once."""
 
-    def __init__(self, now: dict[int, _UnitNow], retries: Retries, moves: Moves) -> None:
+    def __init__(self, now: dict[int, _UnitNow], retries: Retries, moves: Moves, verify: Verify | None) -> None:
+        self._verify = verify
         self._now = now
         self._retries = retries
         self._moves = moves
@@ -98,6 +100,8 @@ class _Applied:
         reason = None if result.reason is None else _told(result.reason)
         # An interrupted attempt ends with its batch, which knows why it was interrupted.
         state = unit.state if result.outcome == "interrupted" else result.outcome
+        if state == "succeeded" and self._verify and (fault := self._verify(result.unit, bytes(result.output))):
+            state, reason = "failed", fault
         self.results.append(
             {"b_index": result.unit, "b_state": state, "b_attempt": unit.attempt, **_values(result, reason)}
         )
@@ -133,8 +137,12 @@ async def apply_records(
     results: Sequence[ResultRecord],
     moves: Moves,
     retries: Retries,
+    verify: Verify | None = None,
 ) -> None:
-    """Store the starts and results of one batch; units that are to be tried again wait for a batch of their own."""
+    """Store the starts and results of one batch; units that are to be tried again wait for a batch of their own.
+
+    `verify` says why what a unit that succeeded wrote into its out file (JSON, or nothing) is a failure, if it is.
+    """
     touched = [r.unit for r in results] + [s.unit for s in starts if s.unit is not None]
     if not touched:
         return
@@ -144,7 +152,7 @@ async def apply_records(
         units.c.unit_index.between(min(touched), max(touched)),
     )
     now = {row.unit_index: _UnitNow(row.state, row.attempt) for row in await connection.execute(query)}
-    applied = _Applied(now, retries, moves)
+    applied = _Applied(now, retries, moves, verify)
     finished = {(r.unit, r.attempt) for r in results if r.outcome != "interrupted"}
     for start in starts:
         if (start.unit, start.attempt) not in finished:

@@ -1,0 +1,148 @@
+"""`/v1/environments`: making, reading and changing environments."""
+
+from typing import Annotated
+
+from litestar import Controller, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter, RawBody
+
+from services.executor.admission import Request as Submission
+from services.executor.admission import sha256_of
+from services.executor.controllers.answers import CallerRequest, answer
+from services.executor.controllers.jobs import Filter, IdempotencyKey, checked_key
+from services.executor.environments.versions import canonical_name
+from services.executor.repositories.environments import EnvironmentFilter, TaskFilter
+from services.executor.services import Services
+from shared.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentState, Freeze
+from shared.contracts.pages import Page
+from shared.contracts.tasks import Task
+from shared.web.bodies import decode_body
+from shared.web.content_types import accepts
+from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+
+
+class EnvironmentsController(Controller):
+    """Thin: it translates."""
+
+    path = "/v1/environments"
+    tags = ("environments",)
+
+    @post(
+        "/",
+        status_code=202,
+        opt=accepts(EnvironmentCreate) | {"more_problems": (403, 404)},
+        summary="Make an environment",
+    )
+    async def create(
+        self,
+        request: CallerRequest,
+        services: NamedDependency[Services],
+        body: RawBody,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[Environment]:
+        """It is made by an activity. Whoever asks for what is there already, or is being made, is given that."""
+        submission = Submission(
+            caller=request.user, body_sha256=sha256_of(body), idempotency_key=checked_key(idempotency_key)
+        )
+        made = await services.environments.create(submission, decode_body(body, EnvironmentCreate))
+        return answer(made, location=f"/v1/environments/{made.id}")
+
+    @get("/", summary="List environments, the newest first")
+    async def list_environments(
+        self,
+        request: CallerRequest,
+        services: NamedDependency[Services],
+        of_state: Annotated[EnvironmentState | None, QueryParameter(name="state")] = None,
+        resource_id: Filter = None,
+        package: Filter = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Response[Page[Environment]]:
+        """Those of the resources that the caller has a profile on; an administrator sees all."""
+        wanted = EnvironmentFilter(
+            state=of_state,
+            resource_id=resource_id,
+            package=None if package is None else canonical_name(package),
+        )
+        before = decode_cursor(cursor, str)
+        found = await services.gallery.environments(request.user, wanted, before_id=before, limit=limit)
+        return answer(page(*found))
+
+    @get("/{environment_id:str}", summary="Read an environment")
+    async def read(
+        self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
+    ) -> Response[Environment]:
+        """With its latest activity."""
+        return answer(await services.gallery.environment(request.user, environment_id))
+
+    @delete(
+        "/{environment_id:str}",
+        status_code=202,
+        opt={"more_problems": (403, 409)},
+        summary="Delete an environment",
+    )
+    async def remove(
+        self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
+    ) -> Response[Environment]:
+        """All of it, by an activity; the environment is gone when that is done. Refused while a job uses it."""
+        return answer(await services.changes.begin(request.user, environment_id, "delete"))
+
+    @post(
+        "/{environment_id:str}/deactivate",
+        status_code=202,
+        opt={"more_problems": (403, 409)},
+        summary="Deactivate an environment",
+    )
+    async def deactivate(
+        self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
+    ) -> Response[Environment]:
+        """What is installed is removed, what it can be made of again is kept. Refused while a job uses it."""
+        return answer(await services.changes.begin(request.user, environment_id, "deactivate"))
+
+    @post(
+        "/{environment_id:str}/reactivate",
+        status_code=202,
+        opt={"more_problems": (403, 409)},
+        summary="Reactivate an environment",
+    )
+    async def reactivate(
+        self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
+    ) -> Response[Environment]:
+        """It is made again, exactly as it was."""
+        return answer(await services.changes.begin(request.user, environment_id, "reactivate"))
+
+    @get("/{environment_id:str}/tasks", summary="List an environment's tasks, in order")
+    async def tasks(
+        self,
+        request: CallerRequest,
+        services: NamedDependency[Services],
+        environment_id: FromPath[str],
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Response[Page[Task]]:
+        """As the package's manifest describes them."""
+        await services.gallery.row(request.user, environment_id)
+        wanted = TaskFilter(environment_id=environment_id)
+        after = decode_cursor(cursor, str)
+        return answer(page(*await services.gallery.tasks(request.user, wanted, after_id=after, limit=limit)))
+
+    @get("/{environment_id:str}/activities", summary="List an environment's activities, the newest first")
+    async def activities(
+        self,
+        request: CallerRequest,
+        services: NamedDependency[Services],
+        environment_id: FromPath[str],
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Response[Page[Activity]]:
+        """What was done to it."""
+        before = decode_cursor(cursor, str)
+        found = await services.gallery.activities(request.user, environment_id, before_id=before, limit=limit)
+        return answer(page(*found))
+
+    @get("/{environment_id:str}/freeze", opt={"more_problems": (409,)}, summary="Read exactly what is installed")
+    async def freeze(
+        self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
+    ) -> Response[Freeze]:
+        """Also of one that is inactive: what it is made of again."""
+        return answer(await services.gallery.freeze(request.user, environment_id))

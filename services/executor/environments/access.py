@@ -1,0 +1,81 @@
+"""Who sees environments, and who may have which made."""
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from services.executor.connections import Connections
+from shared.contracts.environments import EnvironmentCreate, EnvironmentFromPypi
+from shared.contracts.holds import Connection
+from shared.contracts.keys import Caller
+from shared.contracts.resources import SlurmSudoResourceSpec
+from shared.errors import Forbidden, NotFound
+
+_ID_LENGTH = 26
+
+
+class Access:
+    """Users see the environments of the resources that they have a profile on; whoever made one may change it."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def resources(self, caller: Caller) -> frozenset[str] | None:
+        """Ids of the resources whose environments exist for this caller; None: all. Raises Unavailable."""
+        if caller.role != "user":
+            return None
+        found = set()
+        for profile_id in caller.profile_ids:
+            try:
+                found.add((await self._connections.current(profile_id)).resource.id)
+            except NotFound:
+                continue  # granted, and removed since
+        return frozenset(found)
+
+    async def require(self, caller: Caller, row: Row[Any] | None, missing: NotFound) -> Row[Any]:
+        """The row (with `resource_id`), if it exists for this caller. Raises `missing`, Unavailable."""
+        if row is None:
+            raise missing
+        resources = await self.resources(caller)
+        if resources is not None and row.resource_id not in resources:
+            raise missing
+        return row
+
+
+def no_such_environment(environment_id: str) -> NotFound:
+    """The same words whether it is not there or not for the caller to see."""
+    return NotFound(f"There is no environment {environment_id}")
+
+
+def no_such_activity(activity_id: str) -> NotFound:
+    """The same words whether it is not there or not for the caller to see."""
+    return NotFound(f"There is no activity {activity_id}")
+
+
+def check_id(text: str, missing: NotFound) -> None:
+    """Raise `missing` for what no id looks like: not every text may be sent to a database."""
+    if len(text) != _ID_LENGTH or not (text.isascii() and text.isalnum()):
+        raise missing
+
+
+def check_may_change(caller: Caller, owner: str) -> None:
+    """Raise Forbidden unless the caller made it, or is an administrator."""
+    if caller.role == "service":
+        raise Forbidden("environments are changed with an admin's or a user's key")
+    if caller.role == "user" and caller.owner != owner:
+        raise Forbidden(f"only {owner}, who made it, and administrators may do that")
+
+
+def only_wheels(caller: Caller, connection: Connection) -> bool:
+    """Whether nothing but wheels may be installed for this caller, because builds run as the service itself."""
+    spec = connection.resource.spec
+    return caller.role == "user" and isinstance(spec, SlurmSudoResourceSpec) and not isinstance(spec.tasks_user, str)
+
+
+def check_may_create(caller: Caller, connection: Connection, create: EnvironmentCreate) -> None:
+    """Raise Forbidden where what the caller sends would be run by the service's own user."""
+    if only_wheels(caller, connection) and not isinstance(create, EnvironmentFromPypi):
+        raise Forbidden(
+            "on this resource environments are made by the service's own user: with a user's key from packages of"
+            " the index only (an administrator can set tasks_user, or make it)"
+        )

@@ -1,0 +1,41 @@
+"""Logs of activities, and cancelling them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from services.executor.cancellation import Cancellation
+from services.executor.environments.access import check_may_change, no_such_activity
+from services.executor.environments.catalogue import Gallery
+from services.executor.repositories.jobs import find_activity_source
+from services.executor.unit_log import UnitLogs, Wanted
+from shared.contracts.environments import Activity
+from shared.contracts.keys import Caller
+from shared.database import Database
+
+
+class Activities:
+    """Every method raises NotFound for what the caller must not see, and Unavailable."""
+
+    def __init__(self, database: Database, gallery: Gallery, logs: UnitLogs, cancellation: Cancellation) -> None:
+        self._database = database
+        self._gallery = gallery
+        self._logs = logs
+        self._cancellation = cancellation
+
+    async def log(
+        self, caller: Caller, activity_id: str, wanted: Wanted, stopping: asyncio.Event
+    ) -> tuple[int, AsyncGenerator[bytes, None]]:
+        """The log's length now, in bytes, and its bytes exactly as they are."""
+        await self._gallery.activity_row(caller, activity_id)
+        async with self._database.read() as connection:
+            source = await find_activity_source(connection, activity_id)
+        if source is None:
+            raise no_such_activity(activity_id)
+        return await self._logs.of_unit(source, 0, wanted, stopping)
+
+    async def cancel(self, caller: Caller, activity_id: str) -> Activity:
+        """The activity, which is being cancelled from now on or was already. Raises Forbidden, Conflict (ended)."""
+        row = await self._gallery.activity_row(caller, activity_id)
+        check_may_change(caller, row.owner)
+        await self._cancellation.of_activity(caller, activity_id)
+        return await self._gallery.activity(caller, activity_id)

@@ -1,0 +1,118 @@
+"""Where and with what environments of a connection are built, and the job that does it."""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy.ext.asyncio import AsyncConnection
+from ulid import ULID
+
+from services.executor.environments.builds import Arguments, Site
+from services.executor.repositories.jobs import NewJob, add_units, insert_job
+from services.executor.repositories.progress import encode
+from shared.contracts.environments import ActivityKind
+from shared.contracts.holds import Connection
+from shared.contracts.jobs import JobSubmit, PlannedBatch
+from shared.contracts.keys import Caller
+from shared.contracts.profiles import SlurmSshProfileSpec
+from shared.contracts.resources import LocalResourceSpec
+from shared.pipes import place_of_activities
+
+_ONLY_WHEELS = {"PIP_ONLY_BINARY": ":all:", "UV_NO_BUILD": "1"}
+
+
+class BuildSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service's settings say about builds."""
+
+    index_urls: Sequence[str] = ()
+    time_limit_seconds: float | None = None
+
+
+def site_of(connection: Connection, settings: BuildSettings) -> Site:
+    """Where and with what environments are made through a profile's connection."""
+    spec, profile = connection.resource.spec, connection.profile.spec
+    remote = isinstance(profile, SlurmSshProfileSpec)
+    cache = profile.pixi_cache_dir if isinstance(profile, SlurmSshProfileSpec) else UNSET
+    return Site(
+        root=profile.tasks_remote_dir if isinstance(profile, SlurmSshProfileSpec) else spec.tasks_local_dir,
+        uv=None if remote else _own_uv(),
+        index_urls=list(settings.index_urls),
+        time_limit_seconds=settings.time_limit_seconds,
+        pixi_cache_dir=cache if isinstance(cache, str) else None,
+    )
+
+
+def place_name(connection: Connection) -> str:
+    """What tells apart the places where one resource's environments may be."""
+    resource, profile = connection.resource, connection.profile
+    return f"{resource.id}/{profile.id}" if isinstance(profile.spec, SlurmSshProfileSpec) else resource.id
+
+
+class NewActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """An activity to store; `id` is that of its job."""
+
+    id: str
+    kind: ActivityKind
+    environment_id: str
+    caller: Caller
+    connection: Connection
+    """Of the profile that the environment belongs to."""
+    arguments: Arguments
+    only_wheels: bool = False
+
+
+def new_activity_id() -> str:
+    """An id for an activity."""
+    return str(ULID()).lower()
+
+
+async def add_activity(connection: AsyncConnection, new: NewActivity) -> None:
+    """Store an activity: a job of one unit, which runs the builder beside it."""
+    place = place_of_activities(new.connection)
+    now = round(time.time(), 6)
+    submit = JobSubmit(
+        profile_id=new.connection.profile.id,
+        command=[_python(place), "-I", "-S", "builder.py", "--args-json", "{args_json}", "--out-json", "{out_json}"],
+        name=new.kind,
+        environment=_ONLY_WHEELS if new.only_wheels else {},
+    )
+    plan = [PlannedBatch(index=0, first=0, unit_count=1, parallel=1)]
+    spec: dict[str, Any] = {
+        name: value for name, value in msgspec.structs.asdict(submit).items() if name not in {"units", "files"}
+    }
+    job = NewJob(
+        id=new.id,
+        name=new.kind,
+        owner=new.caller.owner,
+        key_id=new.caller.key_id,
+        profile_id=new.connection.profile.id,
+        resource_id=new.connection.resource.id,
+        kind="activity",
+        placement="local",
+        environment_id=new.environment_id,
+        command=encode(submit.command),
+        spec=encode(spec),
+        snapshot=encode(place),
+        folder=f"{datetime.fromtimestamp(now, UTC):%Y-%m}/{new.id}",
+        created_at=now,
+        unit_count=1,
+        batches=[(str(ULID()).lower(), batch) for batch in plan],
+    )
+    await insert_job(connection, job)
+    await add_units(connection, new.id, plan, [encode(new.arguments)])
+
+
+def _python(place: Connection) -> str:
+    """What runs the builder: any Python will do, environments have their own."""
+    spec = place.resource.spec
+    return sys.executable if isinstance(spec, LocalResourceSpec) else spec.jobs_slurm_python_worker
+
+
+def _own_uv() -> str | None:
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.is_file() else None

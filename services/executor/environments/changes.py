@@ -1,0 +1,108 @@
+"""Deactivating, reactivating and deleting environments: each an activity, refused while jobs use them."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.connections import Connections
+from services.executor.environments.access import check_may_change, no_such_environment
+from services.executor.environments.building import NewActivity, add_activity, new_activity_id
+from services.executor.environments.builds import Arguments, rebuilding, removal
+from services.executor.environments.catalogue import Gallery
+from services.executor.environments.results import Built
+from services.executor.repositories import environments as rows
+from services.executor.states import FINAL_JOB_STATES
+from shared.contracts.environments import ActivityKind, Environment
+from shared.contracts.keys import Caller
+from shared.database import Database
+from shared.errors import Conflict
+from shared.failpoints import failpoint
+
+_FROM: dict[str, frozenset[str]] = {
+    "deactivate": frozenset({"ready"}),
+    "reactivate": frozenset({"inactive"}),
+    "delete": frozenset({"ready", "inactive", "failed", "deleting"}),
+}
+_MEANWHILE: dict[str, str] = {"deactivate": "inactive", "reactivate": "inactive", "delete": "deleting"}
+_REACHED: dict[str, str] = {"deactivate": "inactive", "reactivate": "ready"}
+
+
+class Changes:
+    """Takes the wish to change an environment."""
+
+    def __init__(
+        self, *, database: Database, connections: Connections, gallery: Gallery, wake: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._connections = connections
+        self._gallery = gallery
+        self._wake = wake
+
+    async def begin(self, caller: Caller, environment_id: str, kind: ActivityKind) -> Environment:
+        """The environment, of which this is being done from now on, or was already.
+
+        Raises NotFound, Forbidden, Conflict (`in-use`, or something else goes on), Unavailable.
+        """
+        seen = await self._gallery.row(caller, environment_id)
+        check_may_change(caller, seen.owner)
+        used = await self._connections.current(seen.profile_id)
+        async with self._database.write() as connection:
+            row = await rows.lock_environment(connection, environment_id)
+            if row is None:
+                raise no_such_environment(environment_id)
+            if await _needed(connection, row, kind):
+                new = NewActivity(
+                    id=new_activity_id(),
+                    kind=kind,
+                    environment_id=row.id,
+                    caller=caller,
+                    connection=used,
+                    arguments=_arguments(row, kind),
+                )
+                await add_activity(connection, new)
+                values: dict[str, Any] = {"state": _MEANWHILE[kind], "state_before": row.state, "activity_id": new.id}
+                if kind == "delete":
+                    values["identity"] = None  # from now on nobody is given this one
+                await rows.move_environment(connection, row.id, **values, updated_at=time.time(), reason=None)
+            failpoint("changes.storing")
+        failpoint("changes.stored")
+        self._wake()
+        return await self._gallery.shown(environment_id)
+
+
+async def _needed(connection: AsyncConnection, row: Row[Any], kind: ActivityKind) -> bool:
+    """Whether something is to be done. Raises Conflict where it cannot be."""
+    activity = await rows.find_activity(connection, row.activity_id)
+    if activity is not None and activity.state not in FINAL_JOB_STATES:
+        if activity.name == kind:
+            return False
+        raise Conflict(
+            f"The environment cannot be changed now: activity {activity.id} ({activity.name}) goes on;"
+            " wait for its end, or cancel it"
+        )
+    if row.reason is None and row.state == _REACHED.get(kind):
+        return False
+    unfinished = kind == "deactivate" and row.state == "inactive"  # an earlier attempt was not finished
+    if row.state not in _FROM[kind] and not unfinished:
+        raise Conflict(f"The environment is {row.state}: it cannot be {kind}d")
+    if row.source == "existing" and kind == "reactivate":
+        return True
+    if (job_id := await rows.user_of(connection, row.id)) is not None:
+        raise Conflict(f"Job {job_id} uses the environment; wait for its end, or cancel it", slug="in-use")
+    return True
+
+
+def _arguments(row: Row[Any], kind: ActivityKind) -> Arguments:
+    made: Arguments = msgspec.json.decode(row.arguments)
+    built = Built() if row.built is None else msgspec.json.decode(row.built, type=Built)
+    if kind == "reactivate":
+        if row.source == "existing":
+            return made  # nothing was removed: it is looked at again
+        return rebuilding(made, package=row.package, version=row.version, freeze=built.freeze)
+    return removal(
+        made, package=row.package, version=row.version if built.folder else None, keep=kind == "deactivate"
+    )
