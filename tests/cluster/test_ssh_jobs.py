@@ -1,6 +1,7 @@
 """Jobs through SSH: what is not the same as through sudo. The services have no SLURM and see no file of a job."""
 
 import asyncio
+import contextlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ import pytest
 
 from shared.bundle import agent_source
 from shared.contracts.checks import Finding
+from shared.contracts.jobs import Job
+from shared.errors import Unavailable
 from tests.servers.line import Line
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import OtherVersion, PublicInstallation
@@ -98,12 +101,12 @@ async def test_a_key_is_replaced_while_jobs_run(ssh_site: SshSite) -> None:
     work = ssh_site.job_folder(ada, job) / "work"
     await until((work / "started-0").exists, "the job runs", seconds=60)
     ssh_site.server.admit(ada, ssh_site.new_key(ada))
-    await connected_anew(line)
+    await connected_anew(ssh_site, line, job)
     async with ssh_site.stack.registry() as registry:
         moved = ssh_site.key_path(ada).rename(ssh_site.keys / "elsewhere")
         await registry.patch_profile(profile, {"ssh_key_path": str(moved)})
     try:
-        await connected_anew(line)
+        await connected_anew(ssh_site, line, job)
         (work / "go").touch()
         assert (await ssh_site.until(job.id)).state == "succeeded"
     finally:
@@ -111,12 +114,14 @@ async def test_a_key_is_replaced_while_jobs_run(ssh_site: SshSite) -> None:
     assert traces(ssh_site, job) == once_each(2)
 
 
-async def connected_anew(line: Line) -> None:
+async def connected_anew(site: SshSite, line: Line, job: Job) -> None:
     """Cut the line, and wait until both services are in again: what is open needs no key."""
     before = line.counts()["connections"]
     line.cut()
 
-    def both() -> bool:
+    async def both() -> bool:
+        with contextlib.suppress(Unavailable):
+            await site.log(job.id)  # the poller comes back by itself, the executor when it has something to do
         counts = line.counts()
         return counts["connections"] >= before + 2 and counts["open"] == 2
 
@@ -240,6 +245,7 @@ async def test_an_executor_that_dies_while_the_line_is_cut_finds_all_again(own_s
         pid = own_site.stack.kill("executor")
         (work / "go").touch()
         await asyncio.to_thread(own_site.stack.restarted, "executor", pid)
+        await asyncio.to_thread(own_site.stack.ready)
         await waiting_for(own_site, job, "is unreachable since 20")
     finally:
         own_site.line.heal()
