@@ -1,6 +1,7 @@
 """Jobs through SSH: what is not the same as through sudo. The services have no SLURM and see no file of a job."""
 
 import asyncio
+import contextlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ import pytest
 
 from shared.bundle import agent_source
 from shared.contracts.checks import Finding
+from shared.contracts.jobs import Job
+from shared.errors import Unavailable
+from tests.servers.line import Line
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import OtherVersion, PublicInstallation
 from tests.servers.slurm.users import UnixUser
@@ -97,20 +101,31 @@ async def test_a_key_is_replaced_while_jobs_run(ssh_site: SshSite) -> None:
     work = ssh_site.job_folder(ada, job) / "work"
     await until((work / "started-0").exists, "the job runs", seconds=60)
     ssh_site.server.admit(ada, ssh_site.new_key(ada))
-    line.cut()  # what is open needs no key
-    await until(lambda: line.counts()["open"] == 2, "both services are in again, with the new key", seconds=60)
+    await connected_anew(ssh_site, line, job)
     async with ssh_site.stack.registry() as registry:
         moved = ssh_site.key_path(ada).rename(ssh_site.keys / "elsewhere")
         await registry.patch_profile(profile, {"ssh_key_path": str(moved)})
-    line.cut()
-    before = line.counts()["connections"]
     try:
-        await until(lambda: line.counts()["connections"] >= before + 2, "from another file, too", seconds=60)
+        await connected_anew(ssh_site, line, job)
         (work / "go").touch()
         assert (await ssh_site.until(job.id)).state == "succeeded"
     finally:
         moved.rename(ssh_site.key_path(ada))
     assert traces(ssh_site, job) == once_each(2)
+
+
+async def connected_anew(site: SshSite, line: Line, job: Job) -> None:
+    """Cut the line, and wait until both services are in again: what is open needs no key."""
+    before = line.counts()["connections"]
+    line.cut()
+
+    async def both() -> bool:
+        with contextlib.suppress(Unavailable):
+            await site.log(job.id)  # the poller comes back by itself, the executor when it has something to do
+        counts = line.counts()
+        return counts["connections"] >= before + 2 and counts["open"] == 2
+
+    await until(both, "both services have logged in again", seconds=60)
 
 
 @pytest.fixture
@@ -162,8 +177,7 @@ async def pace(site: SshSite) -> float:
     async with site.stack.executor() as executor:
         for _ in range(60):
             began = time.perf_counter()
-            async for _ in executor.jobs(state="running"):
-                pass
+            await executor.jobs(state="running")
             taken.append(time.perf_counter() - began)
             await asyncio.sleep(0.02)
     return statistics.median(taken)
@@ -198,7 +212,7 @@ async def test_another_version_takes_up_what_one_has_launched(
     await own_site.until(queued.id, "queued")
     assert b"OLDER = True" in (own_site.job_folder(ada, queued) / "runner.py").read_bytes()
 
-    await asyncio.to_thread(own_site.replace, public_installation)
+    own_site.replace(public_installation)  # here: what a thread starts is ended with the thread
     native_ids = {str(batch.native_id).partition("_")[0] for batch in await own_site.batches(queued.id)}
     await asyncio.to_thread(cluster.administer, "scontrol", "release", *native_ids)
     (work / "go").touch()
@@ -231,6 +245,7 @@ async def test_an_executor_that_dies_while_the_line_is_cut_finds_all_again(own_s
         pid = own_site.stack.kill("executor")
         (work / "go").touch()
         await asyncio.to_thread(own_site.stack.restarted, "executor", pid)
+        await asyncio.to_thread(own_site.stack.ready)
         await waiting_for(own_site, job, "is unreachable since 20")
     finally:
         own_site.line.heal()
