@@ -273,7 +273,9 @@ async def _shown_to_its_end(session: Session, environment: Environment) -> Envir
         async for part in parts:
             sys.stderr.write(plain(part.decode(errors="replace")))
             sys.stderr.flush()
-    while (activity := await session.executor.activity(environment.activity.id)).state not in FINAL_ACTIVITY_STATES:
+    while (  # noqa: ASYNC110 - its log has ended: its end is a moment away
+        activity := await session.executor.activity(environment.activity.id)
+    ).state not in FINAL_ACTIVITY_STATES:
         await asyncio.sleep(_LOOK_SECONDS)
     try:
         return await session.executor.environment(environment.id)
