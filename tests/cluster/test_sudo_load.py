@@ -108,3 +108,13 @@ async def test_a_finished_job_shows_where_and_when_it_ran_and_what_it_used(sudo_
     assert len({batch.native_id for batch in batches}) == len(batches)
     assert job.started_at is not None
     assert job.ended_at is not None
+
+
+async def test_the_poll_interval_of_a_resource_spaces_the_looks_at_its_queue(sudo_site: SudoSite) -> None:
+    ada, commands = sudo_site.cluster.users.ada, sudo_site.cluster.commands
+    profile = await sudo_site.profile_on(ada, jobs_poll_interval=60)
+    commands.forget()
+    job = await sudo_site.run(ada, ["sleep", "6"], profile_id=profile)
+    # Its files tell of its start and end meanwhile.
+    assert job.state == "succeeded"
+    assert 1 <= counted(commands)["squeue"] <= 3
