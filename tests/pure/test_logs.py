@@ -88,6 +88,7 @@ def test_addresses_without_a_password_stay_readable() -> None:
 
 
 def test_the_ssh_librarys_tracebacks_are_left_out(output: Output) -> None:
+    logging.getLogger("paramiko").setLevel(logging.NOTSET)
     configure_logging(service="poller", stream=output)
     logging.getLogger("paramiko.transport").error("Exception (client): Error reading SSH protocol banner")
     assert output.text == ""

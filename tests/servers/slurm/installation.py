@@ -15,7 +15,7 @@ _PROJECT = Path(__file__).parents[3]
 _OURS = ("services", "shared", "stoker")
 # Large, and for developers only.
 _LEFT_OUT = shutil.ignore_patterns(
-    "__pycache__", "pip", "setuptools", "mypy*", "*mypyc*", "faker", "schemathesis", "jsonschema_rs", "hypothesis",
+    "__pycache__", "pip", "setuptools", "mypy*", "*mypyc*", "faker", "schemathesis", "hypothesis",
     "_editable_impl_*", "stoker*", "grimp", "pygments-*",
 )  # fmt: skip
 _CANDIDATES = (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3")
