@@ -151,6 +151,7 @@ _JSON_KIND: Mapping[type[inspect.Type], Callable[[Any], bool]] = {
     inspect.IntType: _is_whole,
     inspect.FloatType: lambda value: isinstance(value, float) or _is_whole(value),
     inspect.StrType: lambda value: isinstance(value, str),
+    inspect.BytesType: lambda value: isinstance(value, str),
     inspect.DateTimeType: lambda value: isinstance(value, str),
     inspect.LiteralType: lambda value: value is None or isinstance(value, str) or _is_whole(value),
     inspect.StructType: lambda value: isinstance(value, dict),
@@ -170,7 +171,7 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
     return _JSON_KIND[type(kind)](value)
 
 
-def _within(value: Any, kind: inspect.Type) -> bool:
+def _within(value: Any, kind: inspect.Type) -> bool:  # noqa: PLR0911 - one for each kind of bound
     """Say whether a value of the right JSON kind keeps the type's bounds."""
     match kind:
         case inspect.Metadata():
@@ -183,6 +184,8 @@ def _within(value: Any, kind: inspect.Type) -> bool:
             return (kind.min_length or 0) <= len(value) <= longest and matches
         case inspect.LiteralType():
             return value in kind.values
+        case inspect.BytesType():
+            return _is_base64(value)
         case inspect.DateTimeType():
             return _is_datetime(value, kind)
         case _:
@@ -197,6 +200,14 @@ def _between(value: float, kind: inspect.IntType | inspect.FloatType) -> bool:
         and (kind.lt is None or value < kind.lt)
         and (kind.multiple_of is None or value % kind.multiple_of == 0)
     )
+
+
+def _is_base64(value: str) -> bool:
+    try:
+        msgspec.convert(value, bytes)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _is_datetime(value: str, kind: inspect.DateTimeType) -> bool:

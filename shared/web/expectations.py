@@ -13,6 +13,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SIMPLE: dict[type[inspect.Type], str] = {
     inspect.NoneType: "null",
     inspect.BoolType: "true or false",
+    inspect.BytesType: "base64 (RFC 4648, padded)",
     inspect.DateTimeType: 'a time such as "2026-01-31T12:00:00Z"',
     inspect.ListType: "a list",
     inspect.SetType: "a list",

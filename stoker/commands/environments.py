@@ -58,9 +58,7 @@ def create(
     existing: Annotated[
         str | None, typer.Option(metavar="PATH", help="An environment on the resource that PACKAGE is in.")
     ] = None,
-    ignore_lock: Annotated[
-        bool, typer.Option(help="Solve a pixi project anew, whatever its lock file says.")
-    ] = False,
+    ignore_lock: Annotated[bool, typer.Option(help="Solve a pixi project anew, whatever its lock says.")] = False,
     wait: Wait = False,
     as_json: options.Json = False,
 ) -> None:
@@ -273,10 +271,10 @@ async def _shown_to_its_end(session: Session, environment: Environment) -> Envir
         async for part in parts:
             sys.stderr.write(plain(part.decode(errors="replace")))
             sys.stderr.flush()
-    while (  # noqa: ASYNC110 - its log has ended: its end is a moment away
-        activity := await session.executor.activity(environment.activity.id)
-    ).state not in FINAL_ACTIVITY_STATES:
+    activity = await session.executor.activity(environment.activity.id)
+    while activity.state not in FINAL_ACTIVITY_STATES:
         await asyncio.sleep(_LOOK_SECONDS)
+        activity = await session.executor.activity(activity.id)
     try:
         return await session.executor.environment(environment.id)
     except NotFound:

@@ -23,6 +23,7 @@ from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
 from tests.servers.slurm.users import UnixUser
 from tests.stack.running import RunningStack, RunsAs
+from tests.workshop.packages import Index
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SEED = Path(__file__).parents[1] / "seed"
@@ -37,7 +38,8 @@ FINAL = ("succeeded", "failed", "cancelled")
 class ClusterStackSite(ABC):
     """One cluster and one stack beside it.
 
-    `folder` is root's, and everybody may look into it. `environment` goes to all services.
+    `index` is where packages of environments come from. `folder` is root's, and everybody may look into it.
+    `environment` goes to all services.
     """
 
     kind: str
@@ -51,7 +53,9 @@ class ClusterStackSite(ABC):
         self._tag = secrets.token_hex(4)
         self.folder = cluster.folder / f"site-{self._tag}"
         self.folder.mkdir(mode=0o755)
-        self.environment = {**self._environment(), **SHORT_GRACES, **(environment or {})}
+        self.index = Index(self.folder / "index")
+        packages = {"STOKER_PACKAGE_INDEXES": self.index.url}
+        self.environment = {**self._environment(), **packages, **SHORT_GRACES, **(environment or {})}
         self.stack = self._stack_of(installation)
         self.resource: Resource
         self.profiles: dict[str, Profile] = {}

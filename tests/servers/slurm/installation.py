@@ -31,6 +31,7 @@ class PublicInstallation:
         packages = next(venv.glob("lib/python*/site-packages"))
         for source in {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}:
             shutil.copytree(source, packages, ignore=_LEFT_OUT, dirs_exist_ok=True, symlinks=True)
+        shutil.copy2(Path(sys.executable).with_name("uv"), venv / "bin/uv")
         for name in _OURS:
             shutil.copytree(_PROJECT / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
         _open_to_all(folder)

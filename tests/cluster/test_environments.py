@@ -1,0 +1,132 @@
+"""Environments beside a cluster, whatever the way to it: made where they belong, and used by jobs in SLURM."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.clients.executor import ExecutorClient
+from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromPypi
+from shared.contracts.jobs import Job, JobSubmit
+from shared.contracts.tasks import TaskRun
+from shared.errors import NotFound
+from tests.servers.slurm.users import UnixUser
+from tests.waiting import until
+from tests.workshop.cluster_stack import ClusterStackSite
+from tests.workshop.packages import TASK, manifest, task_files
+from tests.workshop.sudo_site import SudoSite
+
+pytestmark = pytest.mark.anyio
+
+# Tries to change the package that it is in.
+CHANGES_ITSELF = """\
+import pathlib
+pathlib.Path(__file__).with_name("look.py").write_text("raise SystemExit(1)")
+"""
+# Names as many images as it is told.
+NAMES = """\
+import json, sys
+with open(sys.argv[2]) as file:
+    count = json.load(file)["count"]
+with open(sys.argv[4], "w") as file:
+    json.dump({"parallelization_list": [{"zarr_url": f"/data/{n}"} for n in range(count)]}, file)
+"""
+TASKS = [
+    {"name": "Look", "executable_parallel": "look.py", "meta_parallel": {"cpus_per_task": 1, "mem": 100}},
+    {"name": "Change", "executable_parallel": "change.py"},
+    {
+        "name": "Both",
+        "executable_non_parallel": "names.py",
+        "executable_parallel": "look.py",
+        "meta_parallel": {"mem": "120M"},
+    },
+]
+
+
+@pytest.fixture(params=["sudo", "ssh"])
+def site(request: pytest.FixtureRequest) -> ClusterStackSite:
+    """Either way to the cluster, with a task package in its index."""
+    found: ClusterStackSite = request.getfixturevalue(f"{request.param}_site")
+    if not (found.index.folder / "some-tasks").exists():
+        programs = {"some_tasks/change.py": CHANGES_ITSELF, "some_tasks/names.py": NAMES, "some_tasks/look.py": TASK}
+        found.index.add("some-tasks", "1.0", task_files("some_tasks", manifest(*TASKS)) | programs)
+    return found
+
+
+async def made(site: ClusterStackSite, user: UnixUser) -> Environment:
+    """An environment that is ready."""
+    async with site.stack.executor() as executor:
+        wanted = EnvironmentFromPypi(profile_id=site.profile(user), package="some-tasks")
+        return await settled(executor, (await executor.create_environment(wanted)).id)
+
+
+async def settled(executor: ExecutorClient, environment_id: str) -> Environment:
+    """The environment once its latest activity has ended."""
+
+    async def over() -> bool:
+        activity = (await executor.environment(environment_id)).activity
+        return activity is not None and activity.state in FINAL_ACTIVITY_STATES
+
+    await until(over, f"the end of what is done to environment {environment_id}", seconds=120)
+    return await executor.environment(environment_id)
+
+
+async def run(site: ClusterStackSite, user: UnixUser, wanted: TaskRun) -> Job:
+    async with site.stack.executor() as executor:
+        job = await executor.submit(JobSubmit(profile_id=site.profile(user), task=wanted))
+    return await site.until(job.id)
+
+
+async def test_an_environment_is_made_used_as_the_scientist_made_again_and_removed(site: ClusterStackSite) -> None:
+    ada = site.cluster.users.ada
+    ready = await made(site, ada)
+    assert ready.state == "ready", (ready, site.stack.logs())
+    folder = Path(ready.folder or "")
+    makers = site.service_user if isinstance(site, SudoSite) else ada
+    assert folder.owner() == makers.name
+    assert folder.is_relative_to(site.tasks_dir if isinstance(site, SudoSite) else ada.home / "remote tasks")
+    job = await run(site, ada, TaskRun(environment_id=ready.id, task="Look", zarr_urls=["/data/a", "/data/b"]))
+    assert job.state == "succeeded", job
+    outputs = [unit.output for unit in await site.units(job.id)]
+    assert [one["image_list_updates"][0]["zarr_url"] for one in outputs] == ["/data/a", "/data/b"]
+    both = TaskRun(environment_id=ready.id, task="Both", zarr_dir="/data", arguments_non_parallel={"count": 3})
+    job = await run(site, ada, both)
+    assert (job.state, job.unit_count) == ("succeeded", 4), job
+    assert (await site.batches(job.id))[0].unit_count == 1
+    async with site.stack.executor() as executor:
+        before = await executor.freeze(ready.id)
+        await executor.deactivate_environment(ready.id)
+        assert (await settled(executor, ready.id)).state == "inactive"
+        assert not (folder / "venv").exists()
+        await executor.reactivate_environment(ready.id)
+        assert (await settled(executor, ready.id)).state == "ready"
+        assert await executor.freeze(ready.id) == before
+        await executor.delete_environment(ready.id)
+
+        async def gone() -> bool:
+            try:
+                await executor.environment(ready.id)
+            except NotFound:
+                return True
+            return False
+
+        await until(gone, "the end of the environment", seconds=60)
+    assert not folder.exists()
+
+
+async def test_a_task_cannot_change_the_environment_that_it_runs_in(sudo_site: SudoSite) -> None:
+    site = sudo_site
+    if not (site.index.folder / "changing-tasks").exists():
+        files = task_files("changing_tasks", manifest(*TASKS[:2])) | {"changing_tasks/change.py": CHANGES_ITSELF}
+        site.index.add("changing-tasks", "1.0", files)
+    async with site.stack.executor() as executor:
+        wanted = EnvironmentFromPypi(profile_id=site.profile(site.cluster.users.ada), package="changing-tasks")
+        ready = await settled(executor, (await executor.create_environment(wanted)).id)
+        assert ready.state == "ready", ready
+        run_it = TaskRun(environment_id=ready.id, task="Change", zarr_urls=["/a"])
+        job = await run(site, site.cluster.users.ada, run_it)
+        assert job.state == "failed"
+        assert "PermissionError" in await site.log(job.id)
+        # Another scientist of the resource uses the same one.
+        look = TaskRun(environment_id=ready.id, task="Look", zarr_urls=["/a"])
+        assert (await run(site, site.cluster.users.grace, look)).state == "succeeded"
+        await executor.delete_environment(ready.id)

@@ -1,0 +1,158 @@
+"""Environments from the command line, and an executor that dies while they are made and changed."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromPypi
+from shared.errors import NotFound, Unavailable
+from tests.stack.jobs import local_profile
+from tests.stack.running import RunningStack, wait_for
+from tests.waiting import until
+from tests.workshop.packages import Index
+
+pytestmark = pytest.mark.anyio
+
+WHEN_MAKING = (
+    "creation.storing",
+    "creation.stored",
+    "dispatcher.staged",
+    "dispatcher.after_launch",
+    "dispatcher.launched",
+    "collector.read",
+    "collector.ended",
+)
+WHEN_CHANGING = ("changes.storing", "changes.stored", "dispatcher.after_launch", "collector.read")
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("points")
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    made = Index(tmp_path_factory.mktemp("index") / "index")
+    made.add_tasks("some-tasks", "1.0")
+    for n in range(len(WHEN_MAKING)):
+        made.add_tasks(f"tasks-{n}", "1.0")
+    return made
+
+
+@pytest.fixture(scope="module")
+def building_stack(tmp_path_factory: pytest.TempPathFactory, points: Path, index: Index) -> Iterator[RunningStack]:
+    variables = {"STOKER_FAILPOINTS": str(points), "STOKER_PACKAGE_INDEXES": index.url}
+    stack = RunningStack(tmp_path_factory.mktemp("building") / "state", environment=variables)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+async def settled(stack: RunningStack, environment_id: str) -> Environment | None:
+    """The environment once its latest activity has ended, None when it is gone; from a client that comes back."""
+    found: Environment | None = None
+
+    async def over() -> bool:
+        nonlocal found
+        async with stack.executor() as executor:
+            try:
+                found = await executor.environment(environment_id)
+            except NotFound:
+                found = None
+                return True
+            except Unavailable:
+                return False
+        return found.activity is not None and found.activity.state in FINAL_ACTIVITY_STATES
+
+    await until(over, f"the end of what is done to environment {environment_id}", seconds=120)
+    return found
+
+
+async def created(stack: RunningStack, wanted: EnvironmentFromPypi, key: str) -> Environment:
+    """The environment of a call that is repeated until it is answered."""
+    made: list[Environment] = []
+
+    async def answered() -> bool:
+        async with stack.executor() as executor:
+            try:
+                made.append(await executor.create_environment(wanted, idempotency_key=key))
+            except Unavailable:
+                return False
+        return True
+
+    await until(answered, "an answer", seconds=60)
+    return made[0]
+
+
+def _died(stack: RunningStack, point: Path, pid: int) -> None:
+    wait_for(lambda: not point.exists(), 60, stack.logs)
+    stack.restarted("executor", pid)
+
+
+@pytest.mark.parametrize(("n", "name"), list(enumerate(WHEN_MAKING)))
+async def test_an_environment_is_made_although_the_executor_dies(
+    building_stack: RunningStack, points: Path, n: int, name: str
+) -> None:
+    wanted = EnvironmentFromPypi(profile_id=await local_profile(building_stack), package=f"tasks-{n}")
+    pid = building_stack.pid("executor")
+    (points / name).touch()
+    made = await created(building_stack, wanted, name)
+    await asyncio.to_thread(_died, building_stack, points / name, pid)
+    ready = await settled(building_stack, made.id)
+    assert ready is not None
+    assert (ready.state, ready.task_names) == ("ready", ["Look"]), ready
+
+
+@pytest.mark.parametrize("name", WHEN_CHANGING)
+async def test_an_environment_is_changed_although_the_executor_dies(
+    building_stack: RunningStack, points: Path, name: str
+) -> None:
+    wanted = EnvironmentFromPypi(profile_id=await local_profile(building_stack), package="some-tasks")
+    async with building_stack.executor() as executor:
+        made = await created(building_stack, wanted, f"change {name}")
+        assert await settled(building_stack, made.id)
+        for change, state in (("deactivate", "inactive"), ("reactivate", "ready"), ("delete", None)):
+            pid = building_stack.pid("executor")
+            (points / name).touch()
+            call = getattr(executor, f"{change}_environment")
+
+            async def begun(call=call) -> bool:  # type: ignore[no-untyped-def] # noqa: ANN001
+                try:
+                    await call(made.id)
+                except Unavailable:
+                    return False
+                except NotFound:
+                    return change == "delete"  # noqa: B023 - it is awaited at once
+                return True
+
+            await until(begun, f"the {change} call", seconds=60)
+            await asyncio.to_thread(_died, building_stack, points / name, pid)
+            found = await settled(building_stack, made.id)
+            assert (found and found.state) == state, (change, found)
+
+
+def test_environments_and_tasks_from_the_command_line(building_stack: RunningStack, tmp_path: Path) -> None:
+    stack = building_stack
+    stack.ready()
+    made = stack.json("env", "create", "some-tasks==1.0", "--profile", "local", "--wait")
+    assert (made["state"], made["version"]) == ("ready", "1.0")
+    assert [one["id"] for one in stack.json("env", "list")].count(made["id"]) == 1
+    assert stack.json("env", "show", made["id"])["activities"][0]["kind"] == "create"
+    assert [task["name"] for task in stack.json("env", "tasks", "--env", made["id"])] == ["Look"]
+    assert "some-tasks" in stack.run("env", "log", made["id"]).out
+    job = stack.json("run", made["id"], "Look", "--zarr-url", str(tmp_path), "--zarr-url", "/data/b", "--wait")
+    assert (job["state"], job["unit_count"], job["task"]) == ("succeeded", 2, "Look")
+    refused = stack.run("run", made["id"], "Look")
+    assert refused.code == 3
+    assert "task.zarr_urls" in refused.err
+    failed = stack.run("env", "create", "absent-tasks", "--profile", "local", "--wait")
+    assert failed.code == 1
+    assert "no package absent-tasks" in failed.err
+    assert stack.json("env", "deactivate", made["id"], "--wait")["state"] == "inactive"
+    assert stack.json("env", "reactivate", made["id"], "--wait")["state"] == "ready"
+    assert stack.json("env", "delete", made["id"], "--wait")["activity"]["state"] == "done"
+    assert made["id"] not in [one["id"] for one in stack.json("env", "list")]
