@@ -2,13 +2,15 @@
 # make test     checks, then all tests (as root it installs the Debian packages that are missing)
 # make demo     the whole of Stoker on this machine, with a real job; needs python3 (3.11), python3-venv and make
 # make bench    measurements; JSON in bench/results
+# make stack    PostgreSQL, Redis, a SLURM cluster and the services, in containers; make stack-down removes them
+# make stack-test   the same in containers of its own, tested; starts Docker where it does not run (root)
 # make lock     requirements/*.txt anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)
 # make clean    what these targets made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: check lint test demo bench lock clean packages venv venv-dev
+.PHONY: check lint test demo bench stack stack-down stack-test lock clean packages venv venv-dev
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,6 +39,16 @@ demo: $(VENV)/.embedded
 bench: $(VENV)/.dev
 	mkdir -p bench/results
 	for file in bench/*.py; do PYTHONPATH=. $(BIN)/python $$file; done
+
+stack:
+	containers/start
+
+# Volumes stay, and with them resources, keys and jobs: containers/compose down --volumes removes all.
+stack-down:
+	containers/compose down --remove-orphans
+
+stack-test: $(VENV)/.dev
+	tests/compose/run $(PYTEST_ARGUMENTS)
 
 # Stamps: nothing is installed again while the lists are the same. What developers have includes the rest.
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python

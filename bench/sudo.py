@@ -144,7 +144,9 @@ def usual(site: SudoSite, units: int) -> dict[str, float]:
 
 def calls(site: SudoSite) -> dict[str, float]:
     """How often each program was started since the counting began."""
-    counted = Counter(call.program for call in site.cluster.commands.calls())
+    # What asks sbatch for its version only submits nothing.
+    made = [call for call in site.cluster.commands.calls() if call.arguments != ("--version",)]
+    counted = Counter(call.program for call in made)
     return {name: counted[name] for name in PROGRAMS}
 
 

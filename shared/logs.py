@@ -17,7 +17,9 @@ from shared.request_ids import current_request_id
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # These say a line per request, statement or poll; what they know is in our own lines.
-_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "sqlalchemy", "paramiko", "alembic", "uvicorn.access", "asyncio")
+_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "sqlalchemy", "alembic", "uvicorn.access", "asyncio")
+# Tracebacks of what is told as an error: a host that is away would fill the log with them.
+_MUTE = ("paramiko",)
 # The last net: no code of ours logs a key or a password, but a foreign message may quote one.
 _KEYS = re.compile(r"stk_[0-9a-z]{26}_[A-Za-z0-9_-]{20,}")
 _PASSWORDS = re.compile(r"(://[^/\s:@\"]*:)[^@\s\"]+@")
@@ -60,6 +62,8 @@ def configure_logging(
     logging.root.setLevel(threshold)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+    for name in _MUTE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
 

@@ -72,6 +72,12 @@ SshAnswerSeconds = Annotated[
     ),
 ]
 
+RECONNECT_SECONDS = 60.0
+ReconnectSeconds = Annotated[
+    float,
+    Meta(ge=1, le=3600, description="longest pause between attempts to reach a resource that is away"),
+]
+
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service reads."""

@@ -78,7 +78,7 @@ def build(settings: ExecutorSettings) -> Litestar:
         agent_file=settings.agent_file,
     )
     opener = partial(open_pipe, settings=pipes)
-    agents = AgentPool(opener=opener)
+    agents = AgentPool(opener=opener, longest_delay_seconds=settings.reconnect_seconds)
     connections = Connections(registry)
     job_agents = JobAgents(agents, connections)
     holds = Holds(database, registry)
@@ -106,6 +106,7 @@ def build(settings: ExecutorSettings) -> Litestar:
                 output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
             ),
             lease_seconds=settings.lease_seconds,
+            longest_pause_seconds=settings.reconnect_seconds,
         ),
         collector=Collector(
             holder=holder,

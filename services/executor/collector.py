@@ -4,7 +4,8 @@ Messages say where to look; what is stored is only what was read from the resour
 stored in one transaction with the offset up to which it was read, so nothing is counted twice, whoever reads it.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -32,7 +33,9 @@ from shared.slurm.digests import is_over
 log = get_logger()
 
 _STRETCH_BYTES = 4 * 1024 * 1024
+_AT_ONCE_BYTES = 4 * _STRETCH_BYTES
 _LAUNCHED = ("launching", "queued", "running")
+_Stretches = tuple[Records[EventRecord], Records[ResultRecord]]
 
 
 class Collector:
@@ -71,10 +74,15 @@ class Collector:
         failpoint("collector.looked")
         questioned = _in_question(batches, found, hints)
         verdicts = await judge.judge(agent, job, questioned, found) if questioned else {}
-        for batch in batches:
-            judged = verdicts.get(batch.id)
-            files = found[batch_name(batch)] if judged is None else judged.files
-            await self._read_on(agent, job, batch, files)
+        files = {batch.id: found[batch_name(batch)] for batch in batches}
+        files |= {batch_id: judged.files for batch_id, judged in verdicts.items()}
+        for group in _read_at_once(batches, files):
+            stretches = [
+                _stretches(agent, job, batch, (batch.events_offset, batch.results_offset), files[batch.id])
+                for batch in group
+            ]
+            for batch, first in zip(group, await asyncio.gather(*stretches), strict=True):
+                await self._read_on(agent, job, batch, files[batch.id], first)
         failpoint("collector.read")
         await self._store_verdicts(job.id, batches, verdicts)
         failpoint("collector.ended")
@@ -104,30 +112,18 @@ class Collector:
         async with self._database.read() as connection:
             return bool(await batches_of(connection, job_id, ("planned",)))
 
-    async def _read_on(self, agent: AgentConnection, job: Row[Any], batch: Row[Any], found: Evidence) -> None:
-        """Store everything up to the lengths that were found."""
-        folder = batch_folder_of(job, batch.batch_index)
-        events_offset, results_offset = batch.events_offset, batch.results_offset
-        size = _STRETCH_BYTES
-        while True:
-            events = Records(
-                await _stretch(agent, folder / "events.jsonl", events_offset, found.events_length, size), EventRecord
-            )
-            results = Records(
-                await _stretch(agent, folder / "results.jsonl", results_offset, found.results_length, size),
-                ResultRecord,
-            )
-            if not events.length and not results.length:
-                left = max((found.events_length or 0) - events_offset, (found.results_length or 0) - results_offset)
-                if size >= left:
-                    return
-                size *= 4  # one line is longer than that
-                continue
+    async def _read_on(
+        self, agent: AgentConnection, job: Row[Any], batch: Row[Any], found: Evidence, first: _Stretches
+    ) -> None:
+        """Store everything up to the lengths that were found; `first` was read already."""
+        offsets = (batch.events_offset, batch.results_offset)
+        events, results = first
+        while events.length or results.length:
             async with self._database.write() as connection:
-                if not await self._store(connection, job.id, batch, (events_offset, results_offset), events, results):
+                if not await self._store(connection, job.id, batch, offsets, events, results):
                     return
-            events_offset += events.length
-            results_offset += results.length
+            offsets = (offsets[0] + events.length, offsets[1] + results.length)
+            events, results = await _stretches(agent, job, batch, offsets, found)
 
     async def _store(
         self,
@@ -180,8 +176,43 @@ def _is_in_question(batch: Row[Any], hint: Observation) -> bool:
     return hint.scheduler is not None and (hint.scheduler != (batch.scheduler or "") or is_over(hint.scheduler))
 
 
-async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None, size: int) -> bytes:
-    """Bytes from `offset` up to `length`, at most `size` of them."""
-    if length is None or length <= offset:
+def _read_at_once(batches: Sequence[Row[Any]], found: Mapping[str, Evidence]) -> Iterator[list[Row[Any]]]:
+    """Groups of batches whose first stretches fit into memory together: a long line is waited for once for each."""
+    group: list[Row[Any]] = []
+    size = 0
+    for batch in batches:
+        seen = found[batch.id]
+        lengths = ((batch.events_offset, seen.events_length), (batch.results_offset, seen.results_length))
+        wanted = sum(min(_STRETCH_BYTES, max(0, (length or 0) - offset)) for offset, length in lengths)
+        if group and size + wanted > _AT_ONCE_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(batch)
+        size += wanted
+    if group:
+        yield group
+
+
+async def _stretches(
+    agent: AgentConnection, job: Row[Any], batch: Row[Any], offsets: tuple[int, int], found: Evidence
+) -> _Stretches:
+    """What follows in both files of a batch, up to the lengths that were found."""
+    folder = batch_folder_of(job, batch.batch_index)
+    events, results = await asyncio.gather(
+        _stretch(agent, folder / "events.jsonl", offsets[0], found.events_length),
+        _stretch(agent, folder / "results.jsonl", offsets[1], found.results_length),
+    )
+    return Records(events, EventRecord), Records(results, ResultRecord)
+
+
+async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None) -> bytes:
+    """Bytes from `offset` up to `length`: a stretch of them, or more where one line is longer than that."""
+    left = (length or 0) - offset
+    if left <= 0:
         return b""
-    return (await agent.read_slice(file, offset, min(size, length - offset))).data
+    size = min(_STRETCH_BYTES, left)
+    while True:
+        data = (await agent.read_slice(file, offset, size)).data
+        if size == left or b"\n" in data:
+            return data
+        size = min(4 * size, left)

@@ -7,12 +7,14 @@ from msgspec import Meta
 from shared.secrets import Secret
 from shared.settings import (
     INSTALLED_AGENT,
+    RECONNECT_SECONDS,
     SSH_ANSWER_SECONDS,
     SYSTEM_KNOWN_HOSTS,
     AgentFile,
     DatabaseUrl,
     HttpUrl,
     KnownHostsFile,
+    ReconnectSeconds,
     RedisUrl,
     ServiceSettings,
     SshAnswerSeconds,
@@ -33,6 +35,7 @@ class ExecutorSettings(MigrationSettings, frozen=True, kw_only=True):
     registry_url: Annotated[HttpUrl, Meta(description="address of the registry")] = HttpUrl("http://127.0.0.1:8701")
     ssh_known_hosts: KnownHostsFile = SYSTEM_KNOWN_HOSTS
     ssh_answer_seconds: SshAnswerSeconds = SSH_ANSWER_SECONDS
+    reconnect_seconds: ReconnectSeconds = RECONNECT_SECONDS
     agent_file: AgentFile = INSTALLED_AGENT
     service_key: Annotated[Secret, Meta(description="access key with role service, for calls to the registry")]
     retention_days: Annotated[

@@ -38,7 +38,7 @@ def create_app(settings: PollerSettings) -> Litestar:
         agent_file=settings.agent_file,
     )
     opener = partial(open_pipe, settings=pipes)
-    agents = AgentPool(opener=opener)
+    agents = AgentPool(opener=opener, longest_delay_seconds=settings.reconnect_seconds)
     metrics = PollerMetrics()
     connections = Connections(registry, fresh_seconds=settings.connection_seconds)
     watcher = Watcher(
@@ -50,6 +50,7 @@ def create_app(settings: PollerSettings) -> Litestar:
         metrics=metrics,
         watch_list_seconds=settings.watch_list_seconds,
         lease_seconds=settings.lease_seconds,
+        reconnect_seconds=settings.reconnect_seconds,
     )
 
     @asynccontextmanager

@@ -21,6 +21,7 @@ from shared.pipes import JOBS, AgentConnection, AgentPool, FollowSeen, FollowTar
 
 # A pipe that breaks sooner than this after it opened counts as one more failure: the pauses go on growing.
 STEADY_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 15.0
 # One request is one frame, which is limited to a megabyte.
 MAX_TARGETS_PER_REQUEST = 2000
 log = get_logger()
@@ -46,6 +47,7 @@ class ProfileFollower:
         publisher: Publisher,
         metrics: PollerMetrics,
         moved: Callable[[str], None],
+        reconnect_seconds: float,
     ) -> None:
         self._profile_id = profile_id
         self._resource_id = resource_id
@@ -58,6 +60,7 @@ class ProfileFollower:
         self._publisher = publisher
         self._metrics = metrics
         self._moved = moved
+        self._longest_pause_seconds = min(_LONGEST_PAUSE_SECONDS, reconnect_seconds)
         self._batches: list[WatchedBatch] = []
         self._changed = asyncio.Event()
         self._agent: AgentConnection | None = None
@@ -75,7 +78,7 @@ class ProfileFollower:
 
     async def run(self) -> None:
         """Follow for ever, through any outage."""
-        pauses = Pauses()
+        pauses = Pauses(longest_seconds=self._longest_pause_seconds)
         while True:
             begun = time.monotonic()
             try:

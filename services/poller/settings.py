@@ -7,11 +7,13 @@ from msgspec import Meta
 from shared.secrets import Secret
 from shared.settings import (
     INSTALLED_AGENT,
+    RECONNECT_SECONDS,
     SSH_ANSWER_SECONDS,
     SYSTEM_KNOWN_HOSTS,
     AgentFile,
     HttpUrl,
     KnownHostsFile,
+    ReconnectSeconds,
     RedisUrl,
     ServiceSettings,
     SshAnswerSeconds,
@@ -27,6 +29,7 @@ class PollerSettings(ServiceSettings, frozen=True, kw_only=True):
     executor_url: Annotated[HttpUrl, Meta(description="address of the executor")] = HttpUrl("http://127.0.0.1:8702")
     ssh_known_hosts: KnownHostsFile = SYSTEM_KNOWN_HOSTS
     ssh_answer_seconds: SshAnswerSeconds = SSH_ANSWER_SECONDS
+    reconnect_seconds: ReconnectSeconds = RECONNECT_SECONDS
     agent_file: AgentFile = INSTALLED_AGENT
     service_key: Annotated[Secret, Meta(description="access key with role service, for calls to the other services")]
     watch_list_seconds: Annotated[

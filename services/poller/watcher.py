@@ -25,6 +25,7 @@ from shared.bus import LONGEST_DELAY_SECONDS, RECONNECTED, Bus
 from shared.contracts.watches import WATCHES_CHANNEL, WatchedProfile, Watches, WatchList
 from shared.logs import get_logger
 from shared.pipes import AgentPool
+from shared.settings import RECONNECT_SECONDS
 
 # Attempts to connect are at most so far apart; the rest is for connecting itself.
 _ALL_ARE_BACK_SECONDS = LONGEST_DELAY_SECONDS + 1.0
@@ -45,6 +46,7 @@ class Watcher:
         metrics: PollerMetrics,
         watch_list_seconds: float,
         lease_seconds: float,
+        reconnect_seconds: float = RECONNECT_SECONDS,
     ) -> None:
         self.health = HealthBook()
         self._poller_id = poller_id
@@ -53,6 +55,7 @@ class Watcher:
         self._bus = bus
         self._metrics = metrics
         self._lease_seconds = lease_seconds
+        self._reconnect_seconds = reconnect_seconds
         self._started_at = datetime.now(UTC)
         self._publisher = Publisher(bus, poller_id=poller_id, metrics=metrics)
         self._source = WatchListSource(
@@ -123,6 +126,7 @@ class Watcher:
                 publisher=self._publisher,
                 metrics=self._metrics,
                 moved=moved,
+                reconnect_seconds=self._reconnect_seconds,
             )
 
         def new_cluster(

@@ -171,7 +171,7 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
     return _JSON_KIND[type(kind)](value)
 
 
-def _within(value: Any, kind: inspect.Type) -> bool:  # noqa: PLR0911 - a table reads best as one
+def _within(value: Any, kind: inspect.Type) -> bool:  # noqa: PLR0911 - one for each kind of bound
     """Say whether a value of the right JSON kind keeps the type's bounds."""
     match kind:
         case inspect.Metadata():

@@ -136,6 +136,7 @@ async def test_while_jobs_are_queued_and_run_and_end_and_their_log_is_followed(s
     async with outage(ssh_site, how, runs):
         for job in (queued, ends):
             await waiting_for(ssh_site, job, UNREACHABLE)
+        await check_says_why(ssh_site)
         await asyncio.to_thread(cluster.administer, "scontrol", "release", *native_ids)
         (work_of(ssh_site, ends) / "go").touch()
         await until(partial(one_is_left, cluster), "the others end unseen", seconds=60)
@@ -157,6 +158,15 @@ def one_is_left(cluster: SlurmCluster) -> bool:
     return len(cluster.administer("squeue", "-h", "-o", "%A").stdout.split()) == 1
 
 
+async def check_says_why(site: SshSite) -> None:
+    async with site.stack.executor() as executor:
+        report = await executor.check(site.profile(site.cluster.users.ada))
+    found = {one.name: one for one in report.findings}
+    assert not report.usable
+    assert (found["agent"].level, found["connection"].level) == ("error", "warning")
+    assert UNREACHABLE in found["connection"].detail
+
+
 async def follow(site: SshSite, job: Job) -> str:
     async with site.stack.executor() as executor:
         chunks = [chunk async for chunk in executor.unit_log(job.id, 0, follow=True)]
@@ -176,18 +186,3 @@ async def test_while_large_results_are_fetched(ssh_site: SshSite, how: How) -> N
     ssh_site.line.heal()
     await ends_well(ssh_site, job, 8)
     assert [unit.output for unit in await ssh_site.units(job.id)] == units
-
-
-async def test_a_check_while_the_line_is_cut_says_since_when_and_why(ssh_site: SshSite, how: How) -> None:
-    ada = ssh_site.cluster.users.ada
-    job = await ssh_site.submit(ada, ["sh", "-c", WAITS])
-    await ssh_site.until(job.id, "running")
-    async with outage(ssh_site, how, job), ssh_site.stack.executor() as executor:
-        report = await executor.check(ssh_site.profile(ada))
-        found = {one.name: one for one in report.findings}
-        assert not report.usable
-        assert (found["agent"].level, found["connection"].level) == ("error", "warning")
-        assert UNREACHABLE in found["connection"].detail
-    async with ssh_site.stack.executor() as executor:
-        await executor.cancel(job.id)
-    assert (await ssh_site.until(job.id)).state == "cancelled"

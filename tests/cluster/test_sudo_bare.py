@@ -94,11 +94,11 @@ def closed_partition(site: SudoSite) -> Iterator[None]:
 
 async def lost_after_the_grace(site: SudoSite, job: Job, seen_again: datetime) -> None:
     """The job's only unit ends as lost, by its absence, and not before the grace is over."""
-    await says(site, job, "SLURM shows no trace of it")
     assert (await site.until(job.id)).state == "failed"
     (batch,), (unit,) = await site.batches(job.id), await site.units(job.id)
     assert unit.reason is not None
     assert (batch.state, unit.state, unit.reason.code) == ("lost", "lost", "vanished")
+    assert "SLURM has shown no trace of it in the queue" in unit.reason.text
     assert batch.ended_at is not None
     grace = timedelta(seconds=float(site.environment["STOKER_ABSENT_GRACE_SECONDS"]))
     assert batch.ended_at - seen_again >= grace
@@ -133,10 +133,9 @@ async def test_a_batch_that_vanished_while_it_ran_is_lost_only_after_the_grace(b
         bare_site.cluster.administer("scancel", "--quiet", str(batch.native_id), check=False)
         await forgotten(bare_site, str(batch.native_id))
         assert not (folder / "end.json").exists()
+        os.chown(folder, bare_site.cluster.users.ada.uid, -1)
+        folder.chmod(0o700)
         seen_again = datetime.now(UTC)
-    await says(bare_site, job, "SLURM shows no trace of it")
-    os.chown(folder, bare_site.cluster.users.ada.uid, -1)
-    folder.chmod(0o700)
     await lost_after_the_grace(bare_site, job, seen_again)
 
 

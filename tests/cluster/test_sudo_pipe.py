@@ -269,22 +269,22 @@ def test_each_reason_for_silence_has_its_words_and_what_mends_it(host: SudoHost)
 
 
 def test_a_home_that_its_user_may_not_write_to_is_told(host: SudoHost) -> None:
-    grace = host.cluster.users.grace
+    user = host.cluster.users.create("shut-out")  # whose home holds nothing yet
 
     async def work(agent: AgentConnection) -> str:
         try:
-            await ClusterSite(host.cluster, grace, agent).stage(["true"], [{}])
+            await ClusterSite(host.cluster, user, agent).stage(["true"], [{}])
         except StokerError as error:
             return error.message
         return "it was staged"
 
-    grace.home.chmod(0o500)
+    user.home.chmod(0o500)
     try:
-        words = host.through(work, grace)
+        words = host.through(work, user)
     finally:
-        grace.home.chmod(0o700)
+        user.home.chmod(0o700)
     assert words.startswith("Permission denied (the profile's jobs_remote_dir may name a folder")
-    assert str(grace.home / "stoker") in words
+    assert str(user.home / "stoker") in words
 
 
 def test_characters_that_sudoers_gives_a_meaning_are_allowed_in_paths(host: SudoHost) -> None:

@@ -1,14 +1,17 @@
 """Users of one cluster and each other's jobs: what SLURM hides, what keys see, and what the agent refuses."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from shared.clients import PollerClient
 from shared.contracts.jobs import Job
 from shared.contracts.keys import AccessKeyCreate
-from shared.errors import NotFound
+from shared.contracts.queues import QueueEntry
+from shared.errors import NotFound, Unavailable
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
 from tests.workshop.sudo_site import SudoSite
@@ -62,6 +65,20 @@ async def test_where_jobs_are_hidden_those_of_all_users_stay_watched_and_end_rig
         assert {call.uid for call in cluster.commands.calls("squeue")} == {user.uid for user in users}
 
 
+async def queue_entry(poller: PollerClient, resource_id: str, native_id: str) -> QueueEntry:
+    """The line about a launch, once the queue shows it."""
+    found: list[QueueEntry] = []
+
+    async def seen() -> bool:
+        with contextlib.suppress(NotFound, Unavailable):  # nobody has looked yet
+            queue = await poller.queue(resource_id)
+            found.extend(row for row in queue.items if row.native_id == native_id)
+        return bool(found)
+
+    await until(seen, "the queue shows the job", seconds=60)
+    return found[0]
+
+
 async def test_a_users_key_sees_its_own_jobs_alone(sudo_site: SudoSite) -> None:
     stack, (ada, grace) = sudo_site.stack, sudo_site.cluster.users.scientists
     keys = {}
@@ -84,14 +101,11 @@ async def test_a_users_key_sees_its_own_jobs_alone(sudo_site: SudoSite) -> None:
             with pytest.raises(NotFound):
                 await asking
         assert job.id not in {one.id for one in (await other.jobs()).items}
-    async with stack.poller(keys[grace.name]) as poller:
-
-        async def seen() -> bool:
-            return bool((await poller.queue(sudo_site.resource.id)).items)
-
-        await until(seen, "the queue was looked at", seconds=60)
-        rows = (await poller.queue(sudo_site.resource.id)).items
-    assert {(row.user, row.name) for row in rows} == {(None, None)}
+    native_id = str((await sudo_site.batches(job.id))[0].native_id)
+    for key, told in ((keys[ada.name], (ada.name, f"{job.id}-0")), (keys[grace.name], (None, None))):
+        async with stack.poller(key) as poller:
+            row = await queue_entry(poller, sudo_site.resource.id, native_id)
+        assert (row.user, row.name) == told
     (sudo_site.job_folder(ada, job) / "work/go").touch()
     assert (await sudo_site.until(job.id)).state == "succeeded"
 
@@ -116,4 +130,4 @@ async def test_users_cannot_read_each_others_jobs_neither_alone_nor_through_the_
     assert unit.reason is not None
     assert (intruder.state, unit.reason.code) == ("failed", "staging_failed")
     assert "Permission denied" in unit.reason.text
-    assert {path.stat().st_uid for path in (ada.home / "stoker").rglob("*")} == {ada.uid}
+    assert {path.stat().st_uid for path in folder.rglob("*")} == {ada.uid}

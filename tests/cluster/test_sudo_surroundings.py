@@ -74,15 +74,13 @@ async def test_a_unit_that_fills_the_disk_fails_and_its_batch_still_says_how_it_
     ada = sudo_site.cluster.users.ada
     with small_disk(sudo_site, ada) as disk:
         profile = await sudo_site.profile_of(ada, jobs_remote_dir=str(disk))
-        script = "exec cat /dev/zero > {unit}.dat"
-        job = await sudo_site.run(ada, ["sh", "-c", script], 2, profile_id=profile)
-        units = await sudo_site.units(job.id)
-    reasons = {unit.reason.code for unit in units if unit.reason is not None}
-    assert (job.state, reasons <= {"exit_code", "start_failed", "interrupted"}, len(reasons) > 0) == (
-        "failed",
-        True,
-        True,
-    ), units
+        job = await sudo_site.run(ada, ["sh", "-c", "exec cat /dev/zero > {unit}.dat"], profile_id=profile)
+        (unit,) = await sudo_site.units(job.id)
+        (batch,) = await sudo_site.batches(job.id)
+        assert (disk / job.folder / "batches/00000/end.json").exists()
+    assert unit.reason is not None
+    assert (job.state, batch.state, unit.reason.code) == ("failed", "ended", "interrupted"), (batch, unit)
+    assert "No space left on device" in unit.reason.text
     assert (await sudo_site.run(ada, ["true"])).state == "succeeded"
 
 

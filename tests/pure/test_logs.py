@@ -31,7 +31,7 @@ class Output(io.TextIOWrapper):
 @pytest.fixture
 def output() -> Iterator[Output]:
     before, level = logging.root.handlers[:], logging.root.level
-    levels = {name: logging.getLogger(name).level for name in ("httpx", "uvicorn.error", "alembic")}
+    levels = {name: logging.getLogger(name).level for name in ("httpx", "uvicorn.error", "alembic", "paramiko")}
     configuration = structlog.get_config()
     yield Output()
     structlog.configure(**configuration)
@@ -85,3 +85,10 @@ def test_a_key_or_a_password_that_slips_in_is_masked(output: Output, log_format:
 def test_addresses_without_a_password_stay_readable() -> None:
     text = "http://127.0.0.1:8701/v1 and redis://host:6379/0 and a@b"
     assert redacted(text) == text
+
+
+def test_the_ssh_librarys_tracebacks_are_left_out(output: Output) -> None:
+    logging.getLogger("paramiko").setLevel(logging.NOTSET)
+    configure_logging(service="poller", stream=output)
+    logging.getLogger("paramiko.transport").error("Exception (client): Error reading SSH protocol banner")
+    assert output.text == ""

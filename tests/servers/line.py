@@ -47,7 +47,10 @@ class Line:
         self._ask("heal")
 
     def counts(self) -> dict[str, int]:
-        """`connections` ever made, `open` now, bytes `towards_server` and `towards_client`, how often `broken`."""
+        """`connections` ever made, `open` now, bytes `towards_server` and `towards_client`, how often `broken`.
+
+        `turns`: how often a client spoke after it had been spoken to, which is what a long line makes slow.
+        """
         return self._ask("counts")
 
     def close(self) -> None:
@@ -80,7 +83,7 @@ class _Proxy:
         self.mode = ""
         self._planned: tuple[str, str, int] | None = None
         self._open: set[asyncio.Task[None]] = set()
-        self._counts = {"connections": 0, "broken": 0, "towards_server": 0, "towards_client": 0}
+        self._counts = {"connections": 0, "broken": 0, "towards_server": 0, "towards_client": 0, "turns": 0}
 
     def obey(self, command: dict[str, Any]) -> dict[str, int]:
         if command["command"] == "set":
@@ -118,23 +121,33 @@ class _Proxy:
                 await silent.wait()
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_Direction(self, "towards_server").carry(reader, far_writer))
-                group.create_task(_Direction(self, "towards_client").carry(far_reader, writer))
+                talk = _Talk()
+                group.create_task(_Direction(self, talk, "towards_server").carry(reader, far_writer))
+                group.create_task(_Direction(self, talk, "towards_client").carry(far_reader, writer))
         except (asyncio.CancelledError, OSError, ExceptionGroup):
             pass
         for one in filter(None, (writer, far_writer)):
             one.transport.abort()
 
-    def count(self, direction: str, data: bytes) -> None:
+    def count(self, direction: str, data: bytes, talk: "_Talk") -> None:
         self._counts[direction] += len(data)
+        self._counts["turns"] += direction == "towards_server" != talk.last
+        talk.last = direction
         self._break_when_due()
+
+
+class _Talk:
+    """One connection: who spoke last."""
+
+    last = "towards_client"
 
 
 class _Direction:
     """One direction of one connection: what was read waits until it is due."""
 
-    def __init__(self, proxy: _Proxy, name: str) -> None:
+    def __init__(self, proxy: _Proxy, talk: _Talk, name: str) -> None:
         self._proxy = proxy
+        self._talk = talk
         self._name = name
         self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         self._size = 0
@@ -151,7 +164,7 @@ class _Direction:
         while data:
             data = await reader.read(_CHUNK_BYTES)
             await self._stop_when_silent()
-            self._proxy.count(self._name, data)
+            self._proxy.count(self._name, data, self._talk)
             await self._stop_when_silent()
             bandwidth, delay = self._proxy.bandwidth, self._proxy.delay_seconds
             free_at = max(time.monotonic(), free_at) + (len(data) / bandwidth if bandwidth else 0.0)

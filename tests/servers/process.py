@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 START_SECONDS = 30.0
@@ -16,6 +17,9 @@ STOP_SECONDS = 20.0
 _TRIES_FOR_A_PORT = 200
 # Below Linux's range for outgoing connections (32768 and up): nobody is given our port while a killed server is away.
 _PORTS = (20000, 32000)
+
+# What is told to die with its parent dies with the thread that started it: one that lives as long as the tests do.
+_parent = ThreadPoolExecutor(max_workers=1, thread_name_prefix="servers")
 
 
 class ServerNotUsableError(Exception):
@@ -87,14 +91,15 @@ class ServerProcess:
 
     def _spawn(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = _parent.submit(
+                subprocess.Popen,
                 self.arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd="/",
                 start_new_session=True,
-            )
+            ).result()
 
     def _last_words(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]

@@ -92,6 +92,11 @@ class SshServer:
         key_type, blob = self._host_key(kind).with_suffix(".pub").read_text().split()[:2]
         return f"[{host or self.address}]:{port or self.port} {key_type} {blob}\n"
 
+    def fingerprint(self, kind: str = "ed25519") -> str:
+        """Of the host's key, as `ssh-keygen -l` shows it: `SHA256:…`."""
+        command = [program("ssh-keygen", "openssh-client"), "-l", "-f", str(self._host_key(kind))]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[1]
+
     def admit(self, user: UnixUser, *public_keys: str, options: str = "") -> None:
         """These public keys, and no others, log the user in; `options` precede each (`restrict,command="…"`)."""
         # An account without a password counts as locked, one with an impossible password does not.

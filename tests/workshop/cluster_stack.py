@@ -56,13 +56,22 @@ class ClusterStackSite(ABC):
         self.index = Index(self.folder / "index")
         packages = {"STOKER_PACKAGE_INDEXES": self.index.url}
         self.environment = {**self._environment(), **packages, **SHORT_GRACES, **(environment or {})}
-        self.stack = RunningStack(
+        self.stack = self._stack_of(installation)
+        self.resource: Resource
+        self.profiles: dict[str, Profile] = {}
+
+    def _stack_of(self, installation: PublicInstallation) -> RunningStack:
+        return RunningStack(
             self.service_user.home / f"state-{self._tag}",
             environment=self.environment,
             runs_as=RunsAs(self.service_user, installation.python),
         )
-        self.resource: Resource
-        self.profiles: dict[str, Profile] = {}
+
+    def replace(self, installation: PublicInstallation) -> None:
+        """Stop the services, and start those of another installation with the same data."""
+        self.stack.stop()
+        self.stack = self._stack_of(installation)
+        self.stack.start()
 
     @abstractmethod
     def _environment(self) -> dict[str, str]:

@@ -13,8 +13,6 @@ from tests.servers.slurm.users import UnixUser
 from tests.servers.sshd import SshServer, make_key
 from tests.workshop.cluster_stack import ClusterStackSite
 
-ANSWER_SECONDS = 3
-
 
 class SshSite(ClusterStackSite):
     """One cluster, its sshd behind a line, and one stack on the near side.
@@ -44,7 +42,8 @@ class SshSite(ClusterStackSite):
     def _environment(self) -> dict[str, str]:
         return {
             "STOKER_SSH_KNOWN_HOSTS": str(self.known_hosts),
-            "STOKER_SSH_ANSWER_SECONDS": str(ANSWER_SECONDS),
+            "STOKER_SSH_ANSWER_SECONDS": "2",
+            "STOKER_RECONNECT_SECONDS": "2",
             "PATH": "/usr/bin:/bin",
         }
 

@@ -73,6 +73,7 @@ class SlurmCluster:
         if self._changed:
             self._configure({}, {}, restart=True)
         self.daemons.start_controller_and_nodes()
+        self.wait_until(self._answers, "the controller answers")
         jobs = self.administer("squeue", "-h", "-o", "%A").stdout.split()
         if jobs:
             self.administer("scancel", "--quiet", *sorted(set(jobs)), check=False)
@@ -207,6 +208,11 @@ class SlurmCluster:
     def _nodes_report(self) -> None:
         """A controller that has just started would ask its nodes only after four seconds."""
         self.administer("scontrol", "reconfigure")
+        # It reads everything anew, and may refuse a connection meanwhile.
+        self.wait_until(self._answers, "the controller answers")
+
+    def _answers(self) -> bool:
+        return self.administer("squeue", "-h", "-o", "%A", check=False).returncode == 0
 
     @contextmanager
     def settings(

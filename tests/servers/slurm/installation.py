@@ -1,10 +1,12 @@
 """An installation of the project that every user can run: that of the tests may lie where only their user gets to."""
 
+import os
 import shutil
 import stat
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.servers.process import ServerNotUsableError
@@ -33,6 +35,23 @@ class PublicInstallation:
         for name in _OURS:
             shutil.copytree(_PROJECT / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
         _open_to_all(folder)
+
+
+class OtherVersion(PublicInstallation):
+    """An installation that differs from another one in what was added to some files."""
+
+    def __init__(self, folder: Path, original: PublicInstallation, added: Mapping[str, bytes]) -> None:
+        """Take paths relative to the packages' folder. Files that do not differ are the same files."""
+        source = Path(original.python).parents[2]
+        shutil.copytree(source, folder, symlinks=True, copy_function=os.link)
+        self.python = str(folder / Path(original.python).relative_to(source))
+        packages = next(folder.glob("venv/lib/python*/site-packages"))
+        for name, text in added.items():
+            file = packages / name
+            whole = file.read_bytes() + text
+            file.unlink()
+            file.write_bytes(whole)
+            file.chmod(0o444)
 
 
 def public_python() -> str:
