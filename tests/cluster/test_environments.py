@@ -8,6 +8,7 @@ import pytest
 from shared.clients.executor import ExecutorClient
 from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromPypi
 from shared.contracts.jobs import Job, JobSubmit
+from shared.contracts.needs import Needs
 from shared.contracts.tasks import TaskRun
 from shared.errors import NotFound
 from tests.servers.slurm.users import UnixUser
@@ -148,7 +149,9 @@ async def test_where_a_user_for_tasks_is_named_environments_are_that_users(sudo_
         assert ready.state == "ready", (ready, site.stack.logs())
         folder = Path(ready.folder or "")
         assert (folder.owner(), folder.is_relative_to(tasks)) == (builder.name, True)
-        look = TaskRun(environment_id=ready.id, task="Look", zarr_urls=["/a"])
+        # The package asks for two CPUs, which is more than this resource gives.
+        needs = Needs(cpus_per_task=1)
+        look = TaskRun(environment_id=ready.id, task="Look", zarr_urls=["/a"], needs_parallel=needs)
         job = await executor.submit(JobSubmit(profile_id=profile_id, task=look))
         assert (await site.until(job.id)).state == "succeeded"
         await executor.delete_environment(ready.id)

@@ -102,6 +102,8 @@ async def test_what_is_deactivated_is_made_again_exactly_and_what_is_deleted_is_
     await building.reactivate_environment(ready.id)
     again = await settled(building, ready.id)
     assert (again.state, again.reason, again.folder) == ("ready", None, ready.folder)
+    with pytest.raises(Conflict):
+        await world.registry_client.delete_profile(world.profile.id)
     assert await building.freeze(ready.id) == before
     kinds = [activity.kind async for activity in building.activities(ready.id)]
     assert kinds == ["reactivate", "deactivate", "create"]
