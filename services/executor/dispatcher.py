@@ -92,6 +92,9 @@ class Dispatcher:
                 await self._refused(job, error)
         except StokerError as error:
             await self._refused(job, error)
+        except Exception:
+            log.exception("job not driven", job_id=job_id)
+            await self._rest(job, "an unexpected error of the executor, which its log tells; it is tried again", None)
 
     async def _launch(self, agent: AgentConnection, job: Row[Any]) -> None:
         await self._stage(agent, job)
