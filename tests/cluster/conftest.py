@@ -74,6 +74,7 @@ def _ssh_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallat
 def ssh_site(request: pytest.FixtureRequest, _ssh_site: SshSite) -> Iterator[SshSite]:
     """Services that reach the cluster with accounting through SSH; tests cut the line, and do not kill them."""
     request.getfixturevalue("slurm_cluster")  # tidy before and after
+    _ssh_site.allow()  # other sites let the same users in with other keys
     yield _ssh_site
     _ssh_site.line.set()
     _ssh_site.line.heal()

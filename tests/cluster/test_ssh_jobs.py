@@ -184,7 +184,7 @@ async def pace(site: SshSite) -> float:
 
 
 @pytest.fixture(scope="module")
-def own_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SshSite]:
+def _own_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SshSite]:
     """Services that die where a test wants it, and may be replaced; they begin as an older version."""
     points = points_folder(_slurm_cluster, "ssh-points")
     remark = b"\nOLDER = True\n"
@@ -198,7 +198,13 @@ def own_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallati
         site.stop()
 
 
-@pytest.mark.usefixtures("slurm_cluster")
+@pytest.fixture
+def own_site(request: pytest.FixtureRequest, _own_site: SshSite) -> SshSite:
+    request.getfixturevalue("slurm_cluster")  # tidy before and after
+    _own_site.allow()  # another site lets the same users in with other keys
+    return _own_site
+
+
 async def test_another_version_takes_up_what_one_has_launched(
     own_site: SshSite, public_installation: PublicInstallation
 ) -> None:
@@ -224,7 +230,6 @@ async def test_another_version_takes_up_what_one_has_launched(
     assert b"OLDER = True" not in (own_site.job_folder(ada, new) / "runner.py").read_bytes()
 
 
-@pytest.mark.usefixtures("slurm_cluster")
 async def test_every_unit_runs_once_although_the_executor_dies_at_every_step(own_site: SshSite) -> None:
     points = [point for point in POINTS if point != "slurm_launcher.scancelled"]
     died = await dies_at(own_site, own_site.cluster.folder / "ssh-points", points)
@@ -234,7 +239,6 @@ async def test_every_unit_runs_once_although_the_executor_dies_at_every_step(own
     assert traces(own_site, job) == once_each(3)
 
 
-@pytest.mark.usefixtures("slurm_cluster")
 async def test_an_executor_that_dies_while_the_line_is_cut_finds_all_again(own_site: SshSite) -> None:
     ada = own_site.cluster.users.ada
     job = await own_site.submit(ada, ["sh", "-c", WAITS], 2)

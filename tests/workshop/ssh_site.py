@@ -31,6 +31,7 @@ class SshSite(ClusterStackSite):
         self.keys = self.service_user.home / f"keys-{self._tag}"
         self.keys.mkdir(mode=0o700)
         shutil.chown(self.keys, self.service_user.uid, self.service_user.gid)
+        self._public_keys: dict[str, str] = {}
         self.line: Line
         self._lines: list[Line] = []
 
@@ -52,9 +53,15 @@ class SshSite(ClusterStackSite):
         self.server.process.start()
         self.line = self.new_line()
         for user in self.cluster.users.scientists:
-            self.server.admit(user, self.new_key(user))
+            self.new_key(user)
+        self.allow()
         self.stack.start()
         asyncio.run(self._register())
+
+    def allow(self) -> None:
+        """Admit this site's keys, in place of those of other sites: the users' homes are the same for all."""
+        for user in self.cluster.users.scientists:
+            self.server.admit(user, self._public_keys[user.name])
 
     def stop(self) -> None:
         self.stack.stop()
@@ -77,6 +84,7 @@ class SshSite(ClusterStackSite):
         fresh.with_suffix(".pub").unlink()
         shutil.chown(fresh, self.service_user.uid, self.service_user.gid)
         fresh.rename(self.key_path(user))
+        self._public_keys[user.name] = public
         return public
 
     def key_path(self, user: UnixUser) -> Path:
