@@ -108,7 +108,7 @@ async def test_an_environment_is_changed_although_the_executor_dies(
 ) -> None:
     wanted = EnvironmentFromPypi(profile_id=await local_profile(building_stack), package="some-tasks")
     async with building_stack.executor() as executor:
-        made = await created(building_stack, wanted, names[0])
+        made = await created(building_stack, wanted, f"change-{names[0]}")
         assert await settled(building_stack, made.id)
         changes = (("deactivate", "inactive"), ("reactivate", "ready"), ("delete", None))
         for name, (change, state) in zip(names, changes, strict=True):
