@@ -20,7 +20,7 @@ from tests.workshop.watching import Ears, RunningPoller, listening, polling
 
 pytestmark = pytest.mark.anyio
 _SLEEPS = "exec sleep 300"
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 @asynccontextmanager

@@ -39,11 +39,14 @@ class Gallery:
     async def shown(self, environment_id: str) -> Environment:
         """One environment, whoever asks."""
         async with self._database.read() as connection:
-            row = await rows.find_environment(connection, environment_id)
-            if row is None:
-                raise no_such_environment(environment_id)
-            names = await rows.task_names(connection, [row.id])
-            activity = await rows.find_activity(connection, row.activity_id)
+            row, before = await rows.find_environment(connection, environment_id), None
+            # Environment and activity move together, but are read one after the other: again, until nothing moved.
+            while row is not None and row != before:
+                names = await rows.task_names(connection, [row.id])
+                activity = await rows.find_activity(connection, row.activity_id)
+                row, before = await rows.find_environment(connection, environment_id), row
+        if row is None:
+            raise no_such_environment(environment_id)
         return show_environment(row, names.get(row.id, []), activity)
 
     async def environments(
