@@ -1,4 +1,4 @@
-"""Which units are tried again, and with how much more. Pure functions."""
+"""How much more the next attempt of a unit gets. Pure functions."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,6 @@ import msgspec
 
 from shared.contracts.needs import Retries
 from shared.slurm.merge import UnitNeeds
-
-
-def may_retry(retries: Retries, past: Sequence[str]) -> bool:
-    """Whether a unit whose attempts ended by these reason codes, in this order, is tried once more."""
-    return bool(past) and len(past) <= retries.count and past[-1] in retries.on
 
 
 def grown_needs(

@@ -5,7 +5,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.executor.batching import Bounds, Shape, batch_shape, bounds_of, plan_slurm, script_parallel
-from services.executor.retries import grown_needs, may_retry
+from services.executor.repositories.attempts import may_follow
+from services.executor.retries import grown_needs
+from shared.contracts.jobs import Reason
 from shared.contracts.needs import Retries
 from shared.contracts.resources import BatchingConfig
 from shared.errors import Invalid
@@ -172,13 +174,13 @@ def test_bounds_are_read_from_the_configuration() -> None:
 
 def test_a_unit_is_tried_again_as_often_as_asked_and_only_for_the_reasons_asked() -> None:
     retries = Retries(count=2, on=frozenset({"out_of_memory", "node_failure"}))
-    assert may_retry(retries, ["out_of_memory"])
-    assert may_retry(retries, ["out_of_memory", "node_failure"])
-    assert not may_retry(retries, ["out_of_memory", "node_failure", "out_of_memory"])
-    assert not may_retry(retries, ["exit_code"])
-    assert not may_retry(retries, ["out_of_memory", "cancelled"])
-    assert not may_retry(retries, [])
-    assert not may_retry(Retries(), ["node_failure"])
+    assert may_follow(retries, Reason(code="out_of_memory", text=""), 1)
+    assert may_follow(retries, Reason(code="node_failure", text=""), 2)
+    assert not may_follow(retries, Reason(code="out_of_memory", text=""), 3)
+    assert not may_follow(retries, Reason(code="exit_code", text=""), 1)
+    assert not may_follow(retries, Reason(code="cancelled", text=""), 2)
+    assert not may_follow(retries, None, 1)
+    assert not may_follow(Retries(), Reason(code="node_failure", text=""), 1)
 
 
 def test_an_attempt_gets_more_of_what_ran_out_up_to_the_maximum() -> None:
