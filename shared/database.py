@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Select, event, exc, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import Invalid, Unavailable
@@ -16,6 +17,8 @@ Dialect = Literal["sqlite", "postgresql"]
 
 _CONNECT_TIMEOUT_SECONDS = 10
 _POOL_TIMEOUT_SECONDS = 10
+# A server that has gone without a word (its host, or the line to it) is noticed within a minute.
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def parse_url(url: str) -> tuple[Dialect, URL]:
@@ -121,9 +124,9 @@ def _sqlite_engine(url: URL, *, size: int, begin: str | None) -> AsyncEngine:
 def _postgresql_engine(
     url: URL, *, size: int, isolation_level: Literal["AUTOCOMMIT", "READ COMMITTED", "REPEATABLE READ"]
 ) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url.set(drivername="postgresql+psycopg"),
-        connect_args={"connect_timeout": _CONNECT_TIMEOUT_SECONDS},
+        connect_args={"connect_timeout": _CONNECT_TIMEOUT_SECONDS, **_KEEPALIVES},
         isolation_level=isolation_level,
         skip_autocommit_rollback=True,
         pool_size=size,
@@ -133,6 +136,20 @@ def _postgresql_engine(
         pool_pre_ping=True,
         hide_parameters=True,
     )
+    if isolation_level == "READ COMMITTED":
+        event.listen(engine.sync_engine, "connect", _make_commits_durable)
+    return engine
+
+
+def _make_commits_durable(connection: DBAPIConnection, _: object) -> None:
+    # What was committed has been acted on: a launch, an event that was told. A server that answers before it has
+    # written (synchronous_commit=off) forgets such commits when it dies. Stricter settings than `on` are left alone.
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
+    connection.commit()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.agent.scheduler import ASSOCIATIONS_SECONDS
 from shared.cluster_looks import AccountingNotKept, look_at_accounting, look_at_cluster, look_at_queue
 from shared.errors import Unavailable
 from shared.slurm.digests import ABSENT, digest_of, digest_state, digests_of, is_over
@@ -91,6 +92,19 @@ async def test_accounting_that_is_away_is_told_apart_from_none_at_all(
         await look_at_accounting(bare_site.agent, since=time.time() - 60)
     bare = await look_at_cluster(bare_site.agent)
     assert (bare.config.accounting, bare.associations, bare.associations_error) == (False, None, "")
+
+
+async def test_accounting_that_hangs_does_not_keep_the_rest_from_being_told(site: ClusterSite) -> None:
+    accounting = site.cluster.daemons.accounting
+    assert accounting is not None
+    accounting.process.stall()
+    try:
+        state = await look_at_cluster(site.agent)
+    finally:
+        accounting.process.wake()
+    assert {"main", "gpu"} <= {partition.name for partition in state.partitions}
+    # It was given up before the whole look would have been.
+    assert f"had not ended after {ASSOCIATIONS_SECONDS} seconds" in state.associations_error
 
 
 async def test_a_cluster_says_what_it_is_like_for_its_user(site: ClusterSite) -> None:

@@ -71,8 +71,13 @@ async def queue_entry(poller: PollerClient, resource_id: str, native_id: str) ->
 
     async def seen() -> bool:
         with contextlib.suppress(NotFound, Unavailable):  # nobody has looked yet
-            queue = await poller.queue(resource_id)
-            found.extend(row for row in queue.items if row.native_id == native_id)
+            cursor = None
+            while not found:
+                # Ended jobs of other tests, which SLURM still shows, may fill pages.
+                page = await poller.queue(resource_id, cursor=cursor)
+                found.extend(row for row in page.items if row.native_id == native_id)
+                if (cursor := page.next_cursor) is None:
+                    break
         return bool(found)
 
     await until(seen, "the queue shows the job", seconds=60)

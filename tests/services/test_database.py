@@ -73,6 +73,25 @@ async def test_an_exception_rolls_everything_back(database: Database) -> None:
     assert await names(database) == ["counter"]
 
 
+async def test_what_was_committed_survives_a_killed_server_that_need_not_keep_it(
+    postgresql_server: PostgresqlServer, postgresql_url: str
+) -> None:
+    """The test server runs with synchronous_commit=off, as somebody's may."""
+    database = Database(postgresql_url)
+    async with database.write() as connection:
+        await connection.run_sync(metadata.create_all)
+    for number in range(1, 151):
+        async with database.write() as connection:
+            await connection.execute(insert(notes).values(id=number))
+        if number % 50 == 0:
+            postgresql_server.process.kill()
+            await asyncio.to_thread(postgresql_server.process.start)
+            async with database.read() as connection:
+                kept = (await connection.execute(select(notes.c.id))).scalars()
+                assert len(list(kept)) == number
+    await database.close()
+
+
 async def test_a_cancelled_write_leaves_nothing_and_blocks_nobody(database: Database) -> None:
     inserted = asyncio.Event()
 

@@ -44,14 +44,24 @@ def starts(trace: Path) -> Counter[int]:
 
 async def events_to_the_end(stack: RunningStack, job_id: str, *, seconds: float = 120) -> list[JobEvent]:
     """All events of a job, from a client that comes back after every outage."""
-    seen = []
-    async with (
-        asyncio.timeout(seconds),
-        stack.executor() as executor,
-        aclosing(executor.events(job_id=job_id, after=0)) as events,
-    ):
-        async for event in events:
-            seen.append(event)
-            if event.state in FINAL_JOB_STATES:
-                return seen
+    seen: list[JobEvent] = []
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            stack.executor() as executor,
+            aclosing(executor.events(job_id=job_id, after=0)) as events,
+        ):
+            async for event in events:
+                seen.append(event)
+                if event.state in FINAL_JOB_STATES:
+                    return seen
+    except TimeoutError:
+        found = await _how_it_is(stack)
+        raise AssertionError(f"no end of {job_id} within {seconds} s: {seen[-1:]}\n{found}") from None
     raise AssertionError(f"the stream ended: {seen}")
+
+
+async def _how_it_is(stack: RunningStack) -> str:
+    """What a failure's message says of a stack."""
+    words = [await asyncio.to_thread(stack.run, *command) for command in (["jobs"], ["check"])]
+    return "\n".join([*(f"{one.out}{one.err}" for one in words), stack.logs()])

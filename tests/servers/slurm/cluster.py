@@ -86,9 +86,12 @@ class SlurmCluster:
             self._nodes_report()
         self.wait_until(lambda: not self.administer("squeue", "-h").stdout, "no job is left")
         self.wait_until(lambda: all(self.node_states(name) == {"IDLE"} for name in self.nodes), "every node is idle")
-        for user in self.users.scientists:  # the other cluster numbers its jobs from 1 too
-            for output in user.home.glob("slurm-*.out"):
-                output.unlink()
+        for user in self.users.scientists:
+            # Files of jobs that were submitted in the home itself. A job of the next test may wait for one of this
+            # name; and the other cluster, with the same homes, numbers its jobs from 1 too.
+            for path in user.home.iterdir():
+                if path.is_file() and not path.name.startswith("."):
+                    path.unlink()
         self.commands.forget()
 
     def _kill_strays(self) -> int:
