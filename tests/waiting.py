@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 120.0
 
 
 async def until(

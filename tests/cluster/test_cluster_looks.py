@@ -168,4 +168,4 @@ async def test_what_squeue_has_forgotten_is_absent(bare_site: ClusterSite) -> No
     async def forgotten() -> bool:
         return digest_of(await look_at_queue(bare_site.agent), job) == ABSENT
 
-    await until(forgotten, "squeue forgets it", seconds=60)
+    await until(forgotten, "squeue forgets it")

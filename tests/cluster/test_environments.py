@@ -68,7 +68,7 @@ async def settled(executor: ExecutorClient, environment_id: str) -> Environment:
         activity = (await executor.environment(environment_id)).activity
         return activity is not None and activity.state in FINAL_ACTIVITY_STATES
 
-    await until(over, f"the end of what is done to environment {environment_id}", seconds=120)
+    await until(over, f"the end of what is done to environment {environment_id}")
     return await executor.environment(environment_id)
 
 
@@ -111,7 +111,7 @@ async def test_an_environment_is_made_used_as_the_scientist_made_again_and_remov
                 return True
             return False
 
-        await until(gone, "the end of the environment", seconds=60)
+        await until(gone, "the end of the environment")
     assert not folder.exists()
 
 
@@ -155,7 +155,7 @@ async def test_where_a_user_for_tasks_is_named_environments_are_that_users(sudo_
         job = await executor.submit(JobSubmit(profile_id=profile_id, task=look))
         assert (await site.until(job.id)).state == "succeeded"
         await executor.delete_environment(ready.id)
-        await until(lambda: _absent(folder), "the end of its folder", seconds=60)
+        await until(lambda: _absent(folder), "the end of its folder")
 
 
 async def _absent(folder: Path) -> bool:

@@ -72,7 +72,7 @@ async def test_progress_is_seen_while_a_batch_runs(site: ClusterStackSite) -> No
         (batch,) = await site.batches(job.id)
         return (batch.state, batch.counts.succeeded, batch.counts.running) == ("running", 1, 1)
 
-    await until(first_is_done, "the first unit's end is seen while the second runs", seconds=60)
+    await until(first_is_done, "the first unit's end is seen while the second runs")
     (site.job_folder(ada, job) / "work/go").touch()
     assert (await site.until(job.id)).state == "succeeded"
 
@@ -87,7 +87,7 @@ async def test_a_queued_job_says_why_it_waits_and_when_it_may_start(site: Cluste
             async with site.stack.executor() as executor:
                 return "partition" in ((await executor.job(job.id)).waiting_for or "")
 
-        await until(told, "the job says that its partition is down", seconds=60)
+        await until(told, "the job says that its partition is down")
         (batch,) = await site.batches(job.id)
         assert (batch.state, "partition" in (batch.waiting_for or "")) == ("queued", True)
     finally:
@@ -103,7 +103,7 @@ async def test_an_answer_that_is_lost_leaves_one_job_that_is_found_again(site: C
     cluster.commands.forget()
     with cluster.commands.answer("sbatch", lost):
         job = await site.submit(ada, TRACES, 4)
-        await until(lambda: bool(cluster.commands.calls("sbatch")), "sbatch was called", seconds=60)
+        await until(lambda: bool(cluster.commands.calls("sbatch")), "sbatch was called")
         final = await site.until(job.id)
     assert final.state == "succeeded", final
     assert len(cluster.commands.calls("sbatch")) == 1
@@ -143,7 +143,7 @@ async def test_cancelling_ends_what_runs_and_lets_nothing_start(site: ClusterSta
     profile = await site.profile_on(ada, jobs_runner_config=config)
     job = await site.submit(ada, stubborn, 3, profile_id=profile)
     folder = site.job_folder(ada, job) / "work"
-    await until((folder / "started-0").exists, "the first unit has started", seconds=60)
+    await until((folder / "started-0").exists, "the first unit has started")
     cluster.commands.forget()
     async with site.stack.executor() as executor:
         await executor.cancel(job.id)

@@ -116,7 +116,7 @@ async def test_while_the_controller_is_away_nothing_is_told_but_that_and_files_a
         assert any(one.scheduler_error for one in ears.health)
 
         slurm_cluster.start_controller()
-        await until(lambda: states(ears)[job] == "COMPLETED", "its end", seconds=120)
+        await until(lambda: states(ears)[job] == "COMPLETED", "its end")
         assert _error(poller) is None
         assert set(_told_states(ears, job)) <= {"PENDING", "RUNNING", "COMPLETED"}
         # The executor has to look again while it lists what is over, also when it knows that.

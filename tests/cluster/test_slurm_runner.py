@@ -34,7 +34,7 @@ def needs(**more: object) -> UnitNeeds:
 
 
 async def started(job: ClusterJob, count: int) -> None:
-    await soon(lambda: len(list((job.path / "work").glob("started-*"))) >= count, timeout=60)
+    await soon(lambda: len(list((job.path / "work").glob("started-*"))) >= count)
 
 
 def variables(text: str) -> dict[str, str]:
@@ -230,7 +230,7 @@ async def test_a_batch_that_is_requeued_too_often_runs_nothing_more(site: Cluste
     array = await job.run(requeue=True)
     await started(job, 1)
     await requeued(site, f"{array}_0")
-    await soon(lambda: (job.batch() / "claim.r1").exists() and (job.batch() / "end.json").exists(), timeout=60)
+    await soon(lambda: (job.batch() / "claim.r1").exists() and (job.batch() / "end.json").exists())
     await ended(site.cluster, f"{array}_0")
     assert (job.end()["how"], job.end()["reason"]) == ("interrupted", "requeued more often than allowed")
     assert len(job.results()) == 1

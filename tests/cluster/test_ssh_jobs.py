@@ -99,7 +99,7 @@ async def test_a_key_is_replaced_while_jobs_run(ssh_site: SshSite) -> None:
     profile = await ssh_site.profile_on(ada, port=line.port)
     job = await ssh_site.submit(ada, ["sh", "-c", WAITS], 2, profile_id=profile)
     work = ssh_site.job_folder(ada, job) / "work"
-    await until((work / "started-0").exists, "the job runs", seconds=60)
+    await until((work / "started-0").exists, "the job runs")
     ssh_site.server.admit(ada, ssh_site.new_key(ada))
     await connected_anew(ssh_site, line, job)
     async with ssh_site.stack.registry() as registry:
@@ -125,7 +125,7 @@ async def connected_anew(site: SshSite, line: Line, job: Job) -> None:
         counts = line.counts()
         return counts["connections"] >= before + 2 and counts["open"] == 2
 
-    await until(both, "both services have logged in again", seconds=60)
+    await until(both, "both services have logged in again")
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ async def test_a_host_that_hangs_holds_up_nobody_else(ssh_site: SshSite) -> None
     hanging.drop()
     profiles = [await ssh_site.profile_on(ada, port=hanging.port) for _ in range(3)]
     stuck = [await ssh_site.submit(ada, ["true"], profile_id=profile) for profile in profiles for _ in range(3)]
-    await until(lambda: hanging.counts()["open"] >= len(profiles), "all of them try to connect", seconds=60)
+    await until(lambda: hanging.counts()["open"] >= len(profiles), "all of them try to connect")
     job, hung = await asyncio.gather(ssh_site.run(ada, TRACES, 4), pace(ssh_site))
     assert job.state == "succeeded"
     assert all([(await ssh_site.until(one.id, "accepted")).counts.waiting for one in stuck])
@@ -214,7 +214,7 @@ async def test_another_version_takes_up_what_one_has_launched(
     queued = await own_site.submit(ada, TRACES, 2, profile_id=held)
     runs = await own_site.submit(ada, ["sh", "-c", WAITS], 2)
     work = own_site.job_folder(ada, runs) / "work"
-    await until((work / "started-0").exists, "the job runs", seconds=60)
+    await until((work / "started-0").exists, "the job runs")
     await own_site.until(queued.id, "queued")
     assert b"OLDER = True" in (own_site.job_folder(ada, queued) / "runner.py").read_bytes()
 
@@ -243,7 +243,7 @@ async def test_an_executor_that_dies_while_the_line_is_cut_finds_all_again(own_s
     ada = own_site.cluster.users.ada
     job = await own_site.submit(ada, ["sh", "-c", WAITS], 2)
     work = own_site.job_folder(ada, job) / "work"
-    await until((work / "started-0").exists, "the job runs", seconds=60)
+    await until((work / "started-0").exists, "the job runs")
     own_site.line.drop()
     try:
         pid = own_site.stack.kill("executor")

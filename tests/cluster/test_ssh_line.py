@@ -47,7 +47,7 @@ async def outlasted(site: SshSite, job: Job) -> None:
     """Until the job tells of the outage, and some attempts to connect were in vain."""
     await waiting_for(site, job, UNREACHABLE)
     before = site.line.counts()["connections"]
-    await until(lambda: site.line.counts()["connections"] >= before + 2, "it was tried again", seconds=60)
+    await until(lambda: site.line.counts()["connections"] >= before + 2, "it was tried again")
 
 
 @asynccontextmanager
@@ -67,7 +67,7 @@ async def ends_well(site: SshSite, job: Job, count: int) -> None:
 
 async def broken(site: SshSite, before: int) -> None:
     """Until the break that was ordered has come about."""
-    await until(lambda: site.line.counts()["broken"] > before, "the line broke on the way", seconds=60)
+    await until(lambda: site.line.counts()["broken"] > before, "the line broke on the way")
 
 
 async def test_while_connecting(ssh_site: SshSite, how: How) -> None:
@@ -110,7 +110,7 @@ echo "$answer"
     cluster.commands.forget()
     with cluster.commands.answer("sbatch", script):
         job = await ssh_site.submit(ada, TRACES, 3)
-        await until((marks / "taken").exists, "SLURM has taken the job", seconds=60)
+        await until((marks / "taken").exists, "SLURM has taken the job")
         async with outage(ssh_site, how, job):
             (marks / "answer").touch()
         await ends_well(ssh_site, job, 3)
@@ -129,7 +129,7 @@ async def test_while_jobs_are_queued_and_run_and_end_and_their_log_is_followed(s
     followed = asyncio.create_task(follow(ssh_site, runs))
     for job in (runs, ends):
         await ssh_site.until(job.id, "running")
-        await until((work_of(ssh_site, job) / "started-0").exists, "the first unit runs", seconds=60)
+        await until((work_of(ssh_site, job) / "started-0").exists, "the first unit runs")
     await ssh_site.until(queued.id, "queued")
     native_ids = {str(batch.native_id).partition("_")[0] for batch in await ssh_site.batches(queued.id)}
 
@@ -139,14 +139,14 @@ async def test_while_jobs_are_queued_and_run_and_end_and_their_log_is_followed(s
         await check_says_why(ssh_site)
         await asyncio.to_thread(cluster.administer, "scontrol", "release", *native_ids)
         (work_of(ssh_site, ends) / "go").touch()
-        await until(partial(one_is_left, cluster), "the others end unseen", seconds=60)
+        await until(partial(one_is_left, cluster), "the others end unseen")
         for job in (queued, runs, ends):
             assert (await ssh_site.until(job.id, "queued", "running")).counts.failed == 0
     await ends_well(ssh_site, queued, 2)
     await ends_well(ssh_site, ends, 2)
     (work_of(ssh_site, runs) / "go").touch()
     await ends_well(ssh_site, runs, 1)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         assert await followed == "before\nafter\n"
 
 

@@ -42,7 +42,7 @@ async def forgotten(site: SudoSite, native_id: str) -> None:
         said = site.cluster.administer("scontrol", "show", "job", array, check=False)
         return said.returncode != 0 and "Invalid job id" in said.stderr
 
-    await until(lambda: asyncio.to_thread(gone), f"SLURM has forgotten {array}", seconds=60)
+    await until(lambda: asyncio.to_thread(gone), f"SLURM has forgotten {array}")
 
 
 async def launched(site: SudoSite, job: Job) -> Batch:
@@ -51,7 +51,7 @@ async def launched(site: SudoSite, job: Job) -> Batch:
     async def has_id() -> bool:
         return (await site.batches(job.id))[0].native_id is not None
 
-    await until(has_id, "the batch was launched", seconds=60)
+    await until(has_id, "the batch was launched")
     return (await site.batches(job.id))[0]
 
 
@@ -62,7 +62,7 @@ def work_of(site: SudoSite, job: Job) -> Path:
 async def running(site: SudoSite, command: list[str], node: str = "b1") -> tuple[Job, Batch]:
     job = await site.submit(site.cluster.users.ada, command, needs={"nodelist": node})
     await site.until(job.id, "running")
-    await until((work_of(site, job) / "trace-0").exists, "the unit has started", seconds=60)
+    await until((work_of(site, job) / "trace-0").exists, "the unit has started")
     return job, await launched(site, job)
 
 
@@ -70,7 +70,7 @@ async def says(site: SudoSite, job: Job, words: str) -> None:
     async def told() -> bool:
         return words in ((await site.batches(job.id))[0].waiting_for or "")
 
-    await until(told, f"the batch says: {words}", seconds=60)
+    await until(told, f"the batch says: {words}")
 
 
 async def test_a_job_that_was_forgotten_before_anybody_looked_ends_by_its_files(bare_site: SudoSite) -> None:
@@ -175,7 +175,7 @@ async def second_launch_of(site: SudoSite) -> AsyncGenerator[tuple[Job, str]]:
     try:
         with cluster.commands.answer("sbatch", held), cluster.commands.answer("squeue", hides):
             job = await site.submit(ada, WAITS)
-            await until((work_of(site, job) / "trace-0").exists, "the second launch runs", seconds=60)
+            await until((work_of(site, job) / "trace-0").exists, "the second launch runs")
             names = cluster.administer("squeue", "-h", "-o", "%F %j").stdout.split("\n")
             (first,) = [line.split()[0] for line in names if line.endswith(f"{job.id}-0")]
         yield job, first

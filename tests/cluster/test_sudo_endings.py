@@ -30,7 +30,7 @@ async def running(
     job = await site.submit(user, command, units, **more)
     await site.until(job.id, "running")
     folder = site.job_folder(user, job) / "work"
-    await until((folder / "started-0").exists, "the first unit has started", seconds=60)
+    await until((folder / "started-0").exists, "the first unit has started")
     (batch,) = await site.batches(job.id)
     return job, batch
 
@@ -171,7 +171,7 @@ async def test_an_outage_of_the_controller_ends_nothing(sudo_site: SudoSite) -> 
                 health = [one for one in await poller.resources_health() if one.resource_id == sudo_site.resource.id]
             return any(one.scheduler_error for one in health)
 
-        await until(known, "the resource shows that SLURM does not answer", seconds=60)
+        await until(known, "the resource shows that SLURM does not answer")
         # One ends meanwhile by its own word, which needs no scheduler to be believed; the other goes on.
         (sudo_site.job_folder(ada, job) / "work/go").touch()
         assert (await sudo_site.until(job.id)).state == "succeeded"

@@ -40,7 +40,7 @@ async def asks_all_the_time(site: SudoSite, over: asyncio.Event) -> int:
     answers = 0
     async with site.stack.executor() as executor, site.stack.poller() as poller, site.stack.registry() as registry:
         while not over.is_set():
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await poller.resources_health()
                 _ = [resource async for resource in registry.resources()]
                 await executor.usage()

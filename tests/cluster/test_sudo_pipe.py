@@ -399,7 +399,7 @@ def test_an_agent_that_does_not_end_holds_nobody_up(host: SudoHost) -> None:
     host.install((_STRANGER + "import signal\nwhile True: time.sleep(1)").encode())
 
     async def work(agent: AgentConnection) -> bool:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await agent.close()
         return True
 

@@ -24,7 +24,7 @@ WAITS = ["sh", "-c", "touch started; until [ -e go ]; do sleep 0.1; done"]
 async def started(site: SudoSite, user: UnixUser) -> Job:
     job = await site.submit(user, WAITS)
     await site.until(job.id, "running")
-    await until((site.job_folder(user, job) / "work/started").exists, "the unit has started", seconds=60)
+    await until((site.job_folder(user, job) / "work/started").exists, "the unit has started")
     return job
 
 
@@ -80,7 +80,7 @@ async def queue_entry(poller: PollerClient, resource_id: str, native_id: str) ->
                     break
         return bool(found)
 
-    await until(seen, "the queue shows the job", seconds=60)
+    await until(seen, "the queue shows the job")
     return found[0]
 
 

@@ -46,7 +46,7 @@ async def waiting_for(site: SudoSite, job: Job, words: str) -> None:
         async with site.stack.executor() as executor:
             return words in ((await executor.job(job.id)).waiting_for or "")
 
-    await until(told, f"the job waits for: {words}", seconds=60)
+    await until(told, f"the job waits for: {words}")
 
 
 async def cancelled(site: SudoSite, job: Job) -> None:

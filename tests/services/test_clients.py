@@ -196,7 +196,7 @@ async def test_events_are_neither_missed_nor_repeated_over_broken_connections() 
     async with (
         scripted(*answers) as server,
         ExecutorClient(server.url, KEY) as executor,
-        asyncio.timeout(30),
+        asyncio.timeout(120),
         aclosing(executor.events("j1", on_outage=outages.append)) as events,
     ):
         async for found in events:
@@ -235,7 +235,7 @@ async def test_a_followed_log_goes_on_at_the_byte_where_it_broke() -> None:
         answer(msgspec.json.encode({**UNIT, "state": "failed"})),
         stream(b"last\n", content_type=kind, complete=True),
     ]
-    async with scripted(*answers) as server, ExecutorClient(server.url, KEY) as executor, asyncio.timeout(30):
+    async with scripted(*answers) as server, ExecutorClient(server.url, KEY) as executor, asyncio.timeout(120):
         chunks = [chunk async for chunk in executor.unit_log("j1", 3, offset=5, follow=True)]
     assert b"".join(chunks) == b"one\n\xfftwo\nthree\nlast\n"
     assert [seen.target.partition("?")[2] for seen in server.seen] == [

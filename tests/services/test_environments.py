@@ -51,7 +51,7 @@ async def settled(client: ExecutorClient, environment_id: str) -> Environment:
         activity = (await client.environment(environment_id)).activity
         return activity is not None and activity.state in FINAL_ACTIVITY_STATES
 
-    await until(over, f"the end of what is done to environment {environment_id}", seconds=120)
+    await until(over, f"the end of what is done to environment {environment_id}")
     return await client.environment(environment_id)
 
 
@@ -114,7 +114,7 @@ async def test_what_is_deactivated_is_made_again_exactly_and_what_is_deleted_is_
     async def gone() -> bool:
         return [one async for one in building.environments()] == []
 
-    await until(gone, "the end of the environment", seconds=60)
+    await until(gone, "the end of the environment")
     assert left_in(world) == []
     assert (await building.activity(deleting.activity.id)).state == "done"
     assert "remove" in await log_of(building, deleting.activity.id)
@@ -240,7 +240,7 @@ async def test_a_creation_is_cancelled_in_the_middle_and_a_new_request_works(
     index.add_slow(control)
     made = await building.create_environment(wanted(world, "slow-tasks"))
     assert made.activity is not None
-    await until(lambda: _is_there(control / "begun"), "the build", seconds=60)
+    await until(lambda: _is_there(control / "begun"), "the build")
     assert await _followed(building, made.activity.id, "install slow-tasks")
     with pytest.raises(Conflict, match="goes on"):
         await building.delete_environment(made.id)
@@ -276,7 +276,7 @@ async def test_a_builder_that_is_killed_leaves_a_failed_environment_that_can_be_
     control = tmp_path / "control"
     index.add_slow(control)
     made = await building.create_environment(wanted(world, "slow-tasks"))
-    await until(lambda: _is_there(control / "begun"), "the build", seconds=60)
+    await until(lambda: _is_there(control / "begun"), "the build")
     for runner in _runners_of(made.activity.id if made.activity else ""):
         runner.kill()
     failed = await settled(building, made.id)
@@ -289,7 +289,7 @@ async def test_a_builder_that_is_killed_leaves_a_failed_environment_that_can_be_
     async def gone() -> bool:
         return [one.id async for one in building.environments()] == [again.id]
 
-    await until(gone, "the end of the failed environment", seconds=60)
+    await until(gone, "the end of the failed environment")
     assert [Path(path).name for path in left_in(world)] == ["1.0"]
     assert [path.name for path in (world.folder / "tasks/slow-tasks/1.0").iterdir()] == [again.id]
 

@@ -51,7 +51,7 @@ class Heard:
             self.data += chunk
 
     async def all(self) -> bytes:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await self._task
         return self.data
 
@@ -128,7 +128,7 @@ async def test_200_megabytes_are_followed_while_they_are_written_and_hold_up_nob
     await until(lambda: heard > POURED_BYTES)
     assert (await working.job(job.id)).counts.running == 1
     gate.touch()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         await listening
     assert (await ended(working, job.id)).state == "succeeded"
     size = next((world.jobs_dir / job.folder).glob("batches/*/logs/*")).stat().st_size

@@ -78,7 +78,7 @@ async def test_a_revoked_or_expired_key_is_worth_nothing(registry: RegistryInTes
     client, row = await registry.caller("admin")
     assert (await client.get("/v1/resources")).status_code == 200
     path = f"/v1/access-keys/{row['id']}"
-    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    soon = datetime.now(UTC) + timedelta(seconds=2)
     assert (await registry.admin.patch(path, json={"expires_at": soon.isoformat()})).status_code == 200
     while datetime.now(UTC) <= soon:
         await asyncio.sleep(0.05)
@@ -179,7 +179,7 @@ async def test_the_last_use_of_a_key_is_written_lazily(sqlite_url: str) -> None:
         client, row = await registry.caller("user")
         assert row["last_used_at"] is None
         await client.get("/v1/resources")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while (await registry.admin.get(f"/v1/access-keys/{row['id']}")).json()["last_used_at"] is None:
                 await asyncio.sleep(0.02)
 

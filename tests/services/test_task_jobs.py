@@ -73,7 +73,7 @@ async def environment_id(world: World, working: ExecutorClient) -> str:
         activity = (await working.environment(made.id)).activity
         return activity is not None and activity.state in FINAL_ACTIVITY_STATES
 
-    await until(over, "the environment", seconds=120)
+    await until(over, "the environment")
     ready = await working.environment(made.id)
     assert ready.state == "ready", ready
     return made.id
@@ -145,7 +145,7 @@ async def test_an_init_may_name_five_thousand(world: World, working: ExecutorCli
     async def grown() -> bool:
         return (await working.job(job.id)).unit_count == 5001
 
-    await until(grown, "the compute units", seconds=60)
+    await until(grown, "the compute units")
     await working.cancel(job.id)
     over = await ended(working, job.id)
     assert over.state == "cancelled"

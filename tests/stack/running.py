@@ -118,7 +118,7 @@ class RunningStack:
             pids = [record.pid for record in self.record.processes.values()]
             self._up.kill()
             self._up.wait()
-            wait_for(lambda: not any(map(process_lives, pids)), 30, lambda: f"still there: {pids}")
+            wait_for(lambda: not any(map(process_lives, pids)), 120, lambda: f"still there: {pids}")
         self._up = None
 
     @property
@@ -144,12 +144,12 @@ class RunningStack:
 
     def restarted(self, name: ProcessName, killed: int) -> None:
         """Wait until a process runs in the place of the one that was killed."""
-        wait_for(lambda: self.pid(name) != killed and process_lives(self.pid(name)), 60, self.logs)
+        wait_for(lambda: self.pid(name) != killed and process_lives(self.pid(name)), 120, self.logs)
 
     def ready(self) -> None:
         """Wait until `stoker jobs` and the other services answer."""
         for command in (["jobs"], ["resource", "list"]):
-            wait_for(lambda command=command: self.run(*command).code == 0, 60, self.logs)  # type: ignore[misc]
+            wait_for(lambda command=command: self.run(*command).code == 0, 120, self.logs)  # type: ignore[misc]
 
     def run(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Ran:
         """Run a `stoker` command to its end."""

@@ -179,7 +179,7 @@ def test_a_plan_changes_nothing(stack: RunningStack) -> None:
 
 def test_a_cancelled_job_ends_and_cancelling_again_is_answered_clearly(stack: RunningStack) -> None:
     job = stack.json("submit", "-p", "local", "--", "sleep", "600")
-    wait_for(lambda: stack.json("show", job["id"])["job"]["counts"]["running"] == 1, 30, stack.logs)
+    wait_for(lambda: stack.json("show", job["id"])["job"]["counts"]["running"] == 1, 120, stack.logs)
     assert stack.json("cancel", job["id"], "--wait")["state"] == "cancelled"
     again = stack.run("cancel", job["id"])
     assert (again.code, "cancelled" in again.err) == (3, True), again

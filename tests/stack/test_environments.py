@@ -63,7 +63,7 @@ async def settled(stack: RunningStack, environment_id: str) -> Environment | Non
                 return False
         return found.activity is not None and found.activity.state in FINAL_ACTIVITY_STATES
 
-    await until(over, f"the end of what is done to environment {environment_id}", seconds=120)
+    await until(over, f"the end of what is done to environment {environment_id}")
     return found
 
 
@@ -79,12 +79,12 @@ async def created(stack: RunningStack, wanted: EnvironmentFromPypi, key: str) ->
                 return False
         return True
 
-    await until(answered, "an answer", seconds=60)
+    await until(answered, "an answer")
     return made[0]
 
 
 def _died(stack: RunningStack, point: Path, pid: int) -> None:
-    wait_for(lambda: not point.exists(), 60, stack.logs)
+    wait_for(lambda: not point.exists(), 120, stack.logs)
     stack.restarted("executor", pid)
 
 
@@ -125,7 +125,7 @@ async def test_an_environment_is_changed_although_the_executor_dies(
                     return change == "delete"  # noqa: B023 - it is awaited at once
                 return True
 
-            await until(begun, f"the {change} call", seconds=60)
+            await until(begun, f"the {change} call")
             await asyncio.to_thread(_died, building_stack, points / name, pid)
             found = await settled(building_stack, made.id)
             assert (found and found.state) == state, (change, found)

@@ -50,7 +50,7 @@ def failing_stack(tmp_path_factory: pytest.TempPathFactory, points: Path) -> Ite
 
 def _died(stack: RunningStack, point: Path, pid: int) -> None:
     """Wait until the executor has passed the point and another one runs."""
-    wait_for(lambda: not point.exists(), 60, stack.logs)
+    wait_for(lambda: not point.exists(), 120, stack.logs)
     stack.restarted("executor", pid)
 
 
@@ -141,7 +141,7 @@ async def test_a_profile_that_no_job_needs_is_let_go_although_the_executor_dies(
                 return False
             return True
 
-        await until(gone, "the end of the hold", seconds=60)
+        await until(gone, "the end of the hold")
 
 
 def test_every_point_is_walked_through() -> None:

@@ -47,7 +47,7 @@ async def submit_into(stack: RunningStack, jobs: Path) -> Job:
 
 
 async def waits_for(stack: RunningStack, job_id: str, words: str) -> None:
-    async with asyncio.timeout(60), stack.executor() as executor:
+    async with asyncio.timeout(120), stack.executor() as executor:
         while words not in ((await executor.job(job_id)).waiting_for or ""):
             await asyncio.sleep(0.1)
 

@@ -15,7 +15,7 @@ def sleeper(stack: RunningStack, go: Path) -> str:
     """A running job whose unit ends when `go` appears; returns its id."""
     script = f"echo once >> '{go}.ran'; while [ ! -e '{go}' ]; do sleep 0.05; done"
     job: str = stack.json("submit", "-p", "local", "--", "sh", "-c", script)["id"]
-    wait_for(Path(f"{go}.ran").exists, 30, stack.logs)
+    wait_for(Path(f"{go}.ran").exists, 120, stack.logs)
     return job
 
 
@@ -59,7 +59,7 @@ def test_a_killed_supervisor_leaves_no_service_behind_but_the_job(own_stack: Run
 
 def test_ctrl_c_stops_it_and_down_does_too(own_stack: RunningStack) -> None:
     os.kill(own_stack.record.supervisor_pid, signal.SIGINT)
-    wait_for(lambda: not own_stack.folder.in_use(), 60, own_stack.logs)
+    wait_for(lambda: not own_stack.folder.in_use(), 120, own_stack.logs)
     own_stack.start()
     assert own_stack.run("down").code == 0
     assert not own_stack.folder.in_use()

@@ -82,7 +82,7 @@ def results_of(folder: Path) -> dict[int, dict[str, Any]]:
     return {one["unit"]: one for one in found}
 
 
-def until(condition: Callable[[], Any], timeout: float = 20) -> Any:
+def until(condition: Callable[[], Any], timeout: float = 120) -> Any:
     """Poll until the condition holds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -93,7 +93,7 @@ def until(condition: Callable[[], Any], timeout: float = 20) -> Any:
         time.sleep(0.01)
 
 
-async def soon(condition: Callable[[], Any], timeout: float = 20) -> Any:
+async def soon(condition: Callable[[], Any], timeout: float = 120) -> Any:
     """Poll until the condition holds, and let the event loop work meanwhile."""
     deadline = time.monotonic() + timeout
     while True:

@@ -142,7 +142,7 @@ async def listening(redis_url: str) -> AsyncGenerator[Ears]:
 
     task = asyncio.create_task(hear())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await ears.connected.wait()
         yield ears
     finally:

@@ -39,7 +39,7 @@ async def again_and_again(
 ) -> int:
     """Repeat until it succeeds, as the services do, on a line that works again once it was broken; count failures."""
     failures = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             try:
                 await work(await pool.agent(ssh.connection()))
@@ -125,7 +125,7 @@ async def test_while_a_log_is_followed(ssh: SshWorkshop, pool: AgentPool, breaks
                 ssh.line.heal()
                 await asyncio.sleep(0.1)
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         following = asyncio.create_task(follow())
         await until(lambda: known["length"] == 4, "the first line is seen")
         breaks(ssh.line)
@@ -160,7 +160,7 @@ async def test_nothing_is_held_up_while_connections_hang(ssh: SshWorkshop) -> No
     """Many more of them than the default pool has threads; other profiles and other blocking work go on."""
     silent = ssh.new_line(ssh.server.port)
     silent.drop()
-    limits = SshLimits(connect=20, banner=20, open=20)
+    limits = SshLimits(connect=100, banner=100, open=100)
     hanging = ssh.connection(host=f"127.0.0.1:{silent.port}")
     attempts = [asyncio.create_task(open_ssh_pipe(hanging, str(ssh.known_hosts), limits)) for _ in range(40)]
     await until(lambda: silent.counts()["connections"] == 40, "all of them hang")
@@ -175,7 +175,7 @@ async def test_nothing_is_held_up_while_connections_hang(ssh: SshWorkshop) -> No
 
     ticking = asyncio.create_task(tick())
     agent = await ssh.agent()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         assert await asyncio.to_thread(lambda: 1) == 1
         for number in range(20):
             assert (await agent.find(Place(JOBS, f"job-{number}"), ["00000"]))["00000"].exists is False

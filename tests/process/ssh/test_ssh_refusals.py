@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 async def refused(ssh: SshWorkshop, words: str, *, limits: SshLimits = SHORT, **changes: Any) -> CannotConnect:
     """Try to connect; the error says this."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         with pytest.raises(CannotConnect, match=words) as caught:
             await ssh.agent(ssh.connection(**changes), limits=limits)
     return caught.value
