@@ -1,8 +1,9 @@
 """The whole log of a job: the log files of all its slots, each part under a line that says where it comes from."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
@@ -36,55 +37,52 @@ class JobLogs:
         Raises NotFound, Unavailable; the stream raises Unavailable when the resource goes away.
         """
         job = await self._catalogue.source(caller, job_id)
-        async with self._database.read() as connection:
-            batches = await batches_of(connection, job_id)
         # A pipe that is away is said before the answer begins.
         await self._agents.of(job)
-        return _read(self._database, self._agents, job, _sources(job, batches), follow, stopping)
+        return _read(self._database, self._agents, job, follow, stopping)
 
 
-class _Source:
-    def __init__(self, title: str, file: Place) -> None:
-        self.title = title
-        self.file = file
-        self.read = 0
+class _Source(NamedTuple):
+    """One slot's log."""
 
+    batch_index: int
+    slot: int
 
-def _sources(job: Row[Any], batches: list[Row[Any]]) -> list[_Source]:
-    return [
-        _Source(
-            f"batch {batch.batch_index}, slot {slot}",
-            batch_folder_of(job, batch.batch_index) / f"logs/slot-{slot}.log",
-        )
-        for batch in batches
-        for slot in range(batch.parallel)
-    ]
+    @property
+    def title(self) -> str:
+        return f"batch {self.batch_index}, slot {self.slot}"
+
+    def file(self, job: Row[Any]) -> Place:
+        return batch_folder_of(job, self.batch_index) / f"logs/slot-{self.slot}.log"
 
 
 async def _read(
     database: Database,
     agents: JobAgents,
     job: Row[Any],
-    sources: list[_Source],
     follow: bool,  # noqa: FBT001
     stopping: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
     shown: _Source | None = None
     ends_newline = True
+    read: defaultdict[_Source, int] = defaultdict(int)
     while True:
         async with database.read() as connection:
             now = await find_job(connection, job.id)
+            # There may be more than before: second attempts, compute units.
+            batches = await batches_of(connection, job.id)
+        sources = [_Source(batch.batch_index, slot) for batch in batches for slot in range(batch.parallel)]
         over = now is None or now.state in FINAL_JOB_STATES
         agent = await agents.of(job)
         for source in sources:
             try:
-                async with agent.read(source.file, source.read) as chunks:
+                async with agent.read(source.file(job), read[source]) as chunks:
                     async for chunk in chunks:
-                        if source is not shown:
+                        if source != shown:
                             yield f"{'' if ends_newline else chr(10)}==> {source.title} <==\n".encode()
                             shown = source
                         yield chunk
-                        source.read += len(chunk)
+                        read[source] += len(chunk)
                         ends_newline = chunk.endswith(b"\n")
             except NotFound:
                 continue  # nothing has run in this slot yet

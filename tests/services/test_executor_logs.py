@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.clients.executor import ExecutorClient
+from shared.contracts.needs import Retries
 from shared.errors import NotFound
 from tests.waiting import until
 from tests.workshop.serving import World, ended
@@ -169,6 +170,16 @@ async def test_the_whole_log_is_followed_to_the_end(world: World, working: Execu
     for name in ("0-1", "0-2", "1-1", "1-2", "2-1", "2-2"):
         (gates / name).touch()
     assert (await heard.all()).count(b"one of") == 3
+
+
+async def test_the_whole_log_goes_on_with_a_second_attempt(world: World, working: ExecutorClient) -> None:
+    gate, second = world.folder / "gate", "[ -e tried ] && echo second && exit"
+    script = f"{second}; echo first; touch tried; until [ -e {gate} ]; do sleep 0.05; done; exit 1"
+    job = await working.submit(world.submission("sh", "-c", script, retries=Retries(count=1, on=["exit_code"])))
+    heard = Heard(working.log(job.id, follow=True))
+    await until(lambda: b"first" in heard.data)
+    gate.touch()
+    assert await heard.all() == b"==> batch 0, slot 0 <==\nfirst\n==> batch 1, slot 0 <==\nsecond\n"
 
 
 async def test_the_archive_holds_the_folder_and_leads_nowhere(world: World, working: ExecutorClient) -> None:

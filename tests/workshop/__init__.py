@@ -66,7 +66,7 @@ class Launched:
                 start_new_session=True,
             )
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = 120) -> int:
         return self.process.wait(timeout)
 
 

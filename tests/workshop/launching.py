@@ -38,7 +38,7 @@ def once_each(count: int) -> Counter[str]:
     return Counter({f"trace-{unit}": 1 for unit in range(count)})
 
 
-async def waiting_for(site: ClusterStackSite, job: Job, words: str, *, seconds: float = 60) -> None:
+async def waiting_for(site: ClusterStackSite, job: Job, words: str, *, seconds: float = 120) -> None:
     """Until the job says so."""
 
     async def told() -> bool:

@@ -166,7 +166,7 @@ class World:
         return JobSubmit(profile_id=self.profile.id, command=list(command), units=units or [{}], **more)
 
 
-async def ended(client: ExecutorClient, job_id: str, *, seconds: float = 60.0) -> Job:
+async def ended(client: ExecutorClient, job_id: str, *, seconds: float = 120.0) -> Job:
     """The job once it is final."""
 
     async def over() -> bool:
