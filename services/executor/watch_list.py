@@ -31,20 +31,22 @@ async def watch_list(database: Database) -> WatchList:
     for row in rows:
         place = _place(row.snapshot)
         for_activities = row.kind == "activity"
+        key = (row.profile_id, place.jobs_root, for_activities)
         profile = grouped.setdefault(
-            (row.profile_id, place.jobs_root, for_activities),
+            key,
             WatchedProfile(
                 profile_id=row.profile_id,
                 resource_id=row.resource_id,
                 jobs_root=place.jobs_root,
                 poll_interval_seconds=place.poll_interval_seconds,
                 resource_type=place.resource_type,
-                scheduler=row.placement == "slurm",
                 for_activities=for_activities,
                 batches=[],
             ),
         )
         profile.batches.append(_watched(row))
+        if row.placement == "slurm":
+            grouped[key] = msgspec.structs.replace(profile, scheduler=True)
     return WatchList(profiles=list(grouped.values()))
 
 

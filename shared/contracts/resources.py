@@ -75,12 +75,28 @@ class SlurmRunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """Whether SLURM confines each unit in a job step of its own: slow, some ten units a second."""
 
 
+BuildMemory = Annotated[str, Meta(description="an amount with a unit K, M, G or T", examples=["8G"])]
+
+
+class BuildSlurmConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The SLURM job in which environments are made; `preamble` are lines of its script, as `extra_lines` are."""
+
+    partition: Annotated[str, Meta(min_length=1)]
+    cpus: AtLeastOne
+    time: Annotated[str, Meta(min_length=1)]
+    mem: BuildMemory | UnsetType = UNSET
+    mem_per_cpu: BuildMemory | UnsetType = UNSET
+    preamble: list[str] | UnsetType = UNSET
+
+
 class PythonConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Interpreters that task environments are made with: version to absolute path."""
 
     default_version: str
     versions: dict[str, AbsolutePath]
     pip_cache_dir: AbsolutePath | None | UnsetType = UNSET
+    SLURM_CONFIG: BuildSlurmConfig | UnsetType = UNSET
+    """Where it is written, a cluster's environments are made by jobs in SLURM, and not beside the agent."""
 
 
 class _ResourceSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type"):

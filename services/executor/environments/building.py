@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
 from services.executor.environments.builds import Arguments, Site
+from services.executor.environments.slurm_builds import slurm_build
 from services.executor.repositories.jobs import NewJob, add_units, insert_job
 from services.executor.repositories.progress import encode
 from shared.contracts.environments import ActivityKind
@@ -22,6 +23,7 @@ from shared.contracts.keys import Caller
 from shared.contracts.profiles import SlurmSshProfileSpec
 from shared.contracts.resources import LocalResourceSpec
 from shared.pipes import place_of_activities
+from shared.slurm.merge import merge_needs
 
 _ONLY_WHEELS = {"PIP_ONLY_BINARY": ":all:", "UV_NO_BUILD": "1"}
 
@@ -72,15 +74,23 @@ def new_activity_id() -> str:
 
 
 async def add_activity(connection: AsyncConnection, new: NewActivity) -> None:
-    """Store an activity: a job of one unit, which runs the builder beside it."""
+    """Store an activity: a job of one unit, which runs the builder beside it.
+
+    Raises Invalid where the configuration asks SLURM for what makes no sense.
+    """
     place = place_of_activities(new.connection)
+    scheduled = slurm_build(place, new.arguments)
     now = round(time.time(), 6)
     submit = JobSubmit(
         profile_id=new.connection.profile.id,
         command=[_python(place), "-I", "-S", "builder.py", "--args-json", "{args_json}", "--out-json", "{out_json}"],
         name=new.kind,
         environment=_ONLY_WHEELS if new.only_wheels else {},
+        extra_lines=[] if scheduled is None else scheduled.lines,
     )
+    if scheduled is not None:
+        place = scheduled.place
+        merge_needs(scheduled.config, submit)
     plan = [PlannedBatch(index=0, first=0, unit_count=1, parallel=1)]
     spec: dict[str, Any] = {
         name: value for name, value in msgspec.structs.asdict(submit).items() if name not in {"units", "files"}
@@ -93,7 +103,7 @@ async def add_activity(connection: AsyncConnection, new: NewActivity) -> None:
         profile_id=new.connection.profile.id,
         resource_id=new.connection.resource.id,
         kind="activity",
-        placement="local",
+        placement="local" if scheduled is None else "slurm",
         environment_id=new.environment_id,
         command=encode(submit.command),
         spec=encode(spec),

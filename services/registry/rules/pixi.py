@@ -8,26 +8,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from services.registry.rules import texts
+from services.registry.rules import slurm, texts
 from services.registry.rules.texts import Wrong
-from shared.contracts.resources import AbsolutePath, AtLeastOne
+from shared.contracts.resources import AbsolutePath, AtLeastOne, BuildSlurmConfig
 from shared.web.body_errors import Rules, find_errors
 from shared.web.expectations import join
 
-PixiMemory = Annotated[str, Meta(description="an amount with a unit K, M, G or T", examples=["8G"])]
 Text = Annotated[str, Meta(min_length=1)]
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]\Z")
-
-
-class PixiSlurmConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The SLURM job in which `pixi install` runs."""
-
-    partition: Text
-    cpus: AtLeastOne
-    time: Text
-    mem: PixiMemory | UnsetType = UNSET
-    mem_per_cpu: PixiMemory | UnsetType = UNSET
-    preamble: list[str] | UnsetType = UNSET
 
 
 class PixiConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -40,7 +28,7 @@ class PixiConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     TOKIO_WORKER_THREADS: AtLeastOne | UnsetType = UNSET
     DEFAULT_ENVIRONMENT: Text | UnsetType = UNSET
     DEFAULT_PLATFORM: Text | UnsetType = UNSET
-    SLURM_CONFIG: PixiSlurmConfig | UnsetType = UNSET
+    SLURM_CONFIG: BuildSlurmConfig | UnsetType = UNSET
 
 
 def pixi_config(value: Mapping[str, Any], path: str, *, slurm_config_required: bool) -> Wrong:
@@ -76,7 +64,8 @@ def _pixi(fields: Mapping[str, Any]) -> Wrong:
         yield "versions", "the folders of all versions must be in the same parent folder"
 
 
-def _slurm(fields: Mapping[str, Any]) -> Wrong:
+def build_slurm_config(fields: Mapping[str, Any]) -> Wrong:
+    """The SLURM job in which environments are made."""
     given = [field for field in ("mem", "mem_per_cpu") if field in fields]
     if len(given) != 1:
         yield "mem", "give either mem or mem_per_cpu, and only one of them"
@@ -85,6 +74,8 @@ def _slurm(fields: Mapping[str, Any]) -> Wrong:
             yield field, 'must be an amount with a unit K, M, G or T, such as "8G"'
     if "time" in fields:
         yield from texts.time_limit(fields["time"], "time")
+    for index, line in enumerate(fields.get("preamble", [])):
+        yield from slurm.extra_line(line, f"preamble[{index}]", {})
 
 
-_RULES: Rules = {PixiConfig: texts.with_one_line(_pixi), PixiSlurmConfig: texts.with_one_line(_slurm)}
+_RULES: Rules = {PixiConfig: texts.with_one_line(_pixi), BuildSlurmConfig: texts.with_one_line(build_slurm_config)}

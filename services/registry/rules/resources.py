@@ -10,6 +10,7 @@ from services.registry.rules import pixi, slurm, texts
 from services.registry.rules.texts import Wrong
 from shared.contracts.resources import (
     BatchingConfig,
+    BuildSlurmConfig,
     LocalResourceSpec,
     PythonConfig,
     ResourceSpec,
@@ -57,6 +58,7 @@ RESOURCE_RULES: Rules = {
     SlurmSudoResourceSpec: texts.with_one_line(_resource("slurm_sudo")),
     SlurmSshResourceSpec: texts.with_one_line(_resource("slurm_ssh")),
     PythonConfig: texts.with_one_line(_python),
+    BuildSlurmConfig: texts.with_one_line(pixi.build_slurm_config),
     SlurmRunnerConfig: texts.with_one_line(slurm.runner_config),
     SlurmConfig: texts.with_one_line(slurm.slurm_config),
     BatchingConfig: texts.with_one_line(slurm.batching_config),

@@ -28,12 +28,13 @@ def slurm_config(fields: Mapping[str, Any]) -> Wrong:
             yield option, "must not be empty; leave the key out instead"
     lines = fields.get("extra_lines", [])
     for index, line in enumerate(lines):
-        yield from _extra_line(line, f"extra_lines[{index}]", fields)
+        yield from extra_line(line, f"extra_lines[{index}]", fields)
         if line in lines[:index]:
             yield f"extra_lines[{index}]", "is there twice"
 
 
-def _extra_line(line: str, path: str, fields: Mapping[str, Any]) -> Wrong:
+def extra_line(line: str, path: str, fields: Mapping[str, Any]) -> Wrong:
+    """One line that is added to a script, beside these fields."""
     if line.startswith(("#PBS", "#BSUB")):
         yield path, 'is for another scheduler; write "#SBATCH --option=value"'
     for name in directive_options(line):
