@@ -9,7 +9,7 @@ from shared.builder.answers import Answer
 from shared.builder.commands import Commands
 from shared.builder.contents import look, show_freeze
 from shared.builder.failures import Failure
-from shared.builder.names import package_name
+from shared.builder.names import normalised, package_name
 from shared.builder.request import Request
 from shared.builder.steps import Steps
 
@@ -17,7 +17,7 @@ from shared.builder.steps import Steps
 def describe(request: Request, commands: Commands) -> Answer:
     """Return what is in it; `source.python` is its interpreter, or its folder."""
     path = request.source.absolute_path("python")
-    package = package_name(request.package)
+    package = normalised(package_name(request.package))
     steps = Steps(1)
     steps.next(f"look for the tasks of {package} in {path}")
     python = os.path.join(path, "bin", "python") if os.path.isdir(path) else path

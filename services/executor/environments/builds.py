@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from services.executor.environments.pixi_projects import PROJECT_FILES, cut_down
+from services.executor.environments.pixi_projects import PROJECT_FILES, cut_down, not_usable
 from shared.builder.request import FORMAT
 from shared.contracts.environments import (
     EnvironmentCreate,
@@ -131,7 +131,7 @@ def _pixi_source(
     platform = config.get("DEFAULT_PLATFORM", "linux-64")
     name = next((name for name in PROJECT_FILES if name in project_files), None)
     if name is None:
-        raise Invalid(f"The archive holds neither {' nor '.join(PROJECT_FILES)}", slug="pixi-project-invalid")
+        raise not_usable(f"The archive holds neither {' nor '.join(PROJECT_FILES)}")
     return {
         "type": "pixi",
         "file": create.file_name,

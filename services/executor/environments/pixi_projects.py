@@ -5,6 +5,7 @@ from typing import Any
 
 import tomli_w
 
+from shared.contracts.problems import FieldError
 from shared.errors import Invalid
 
 PROJECT_FILES = ("pixi.toml", "pyproject.toml")
@@ -18,14 +19,14 @@ def cut_down(file_name: str, text: str, *, environment: str, platform: str) -> s
     try:
         project = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Invalid(f"{file_name} is not valid TOML: {error}", slug="pixi-project-invalid") from error
+        raise not_usable(f"{file_name} is not valid TOML: {error}") from error
     pixi = project if file_name == "pixi.toml" else _table(_table(project, "tool", file_name), "pixi", file_name)
     workspace = next((name for name in ("workspace", "project") if isinstance(pixi.get(name), dict)), None)
     if workspace is None:
-        raise Invalid(f"{file_name} has no table [workspace] of pixi", slug="pixi-project-invalid")
+        raise not_usable(f"{file_name} has no table [workspace] of pixi")
     platforms = pixi[workspace].get("platforms", [])
     if platform not in platforms:
-        raise Invalid(f"{file_name} does not support the platform {platform}", slug="pixi-project-invalid")
+        raise not_usable(f"{file_name} does not support the platform {platform}")
     pixi[workspace]["platforms"] = [platform]
     _keep_environment(pixi, environment, file_name)
     return tomli_w.dumps(project)
@@ -38,11 +39,16 @@ def _keep_environment(pixi: dict[str, Any], environment: str, file_name: str) ->
     elif environment == "default":  # is there without being written
         pixi.pop("environments", None)
     else:
-        raise Invalid(f"{file_name} has no environment {environment}", slug="pixi-project-invalid")
+        raise not_usable(f"{file_name} has no environment {environment}")
+
+
+def not_usable(text: str) -> Invalid:
+    """What to raise for an archive that no environment can be made of."""
+    return Invalid(text, [FieldError("content", text)])
 
 
 def _table(table: dict[str, Any], name: str, file_name: str) -> dict[str, Any]:
     found = table.get(name)
     if isinstance(found, dict):
         return found
-    raise Invalid(f"{file_name} has no table [tool.pixi]", slug="pixi-project-invalid")
+    raise not_usable(f"{file_name} has no table [tool.pixi]")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.executor.environments.pixi_projects import PROJECT_FILES
+from services.executor.environments.pixi_projects import PROJECT_FILES, not_usable
 from shared.builder.archives import ArchiveName, read_members
 from shared.builder.failures import Failure
 from shared.builder.wheel_names import WheelName
@@ -29,7 +29,7 @@ def read_archive(file_name: str, content: bytes) -> tuple[ArchiveName, dict[str,
     try:
         return name, {member: data.decode() for member, data in found.items()}
     except UnicodeDecodeError as error:
-        raise Invalid(f"A project file in {file_name} is not text", slug="pixi-project-invalid") from error
+        raise not_usable(f"A project file in {file_name} is not text") from error
 
 
 @contextmanager

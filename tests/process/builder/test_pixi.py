@@ -7,37 +7,21 @@ from typing import Any
 import pytest
 
 from tests.process.builder.test_creating import run_task
-from tests.servers.pixi.channel import CondaChannel, make_pixi_home
 from tests.workshop import until
 from tests.workshop.building import FOREVER_SECONDS, BuildingSite
-from tests.workshop.packages import make_archive, task_files
+from tests.workshop.pixi_projects import PixiProjects
 
 VARIABLES = {"PIXI_CONCURRENT_SOLVES": "1", "PIXI_CONCURRENT_DOWNLOADS": "1", "TOKIO_WORKER_THREADS": "1"}
 KNOWN = {"package": "some-tasks", "version": "1.0"}
 
 
-class PixiSite:
-    """A channel with a Python, a task package and something that it needs; and an archive that asks for them."""
+class PixiSite(PixiProjects):
+    """What pixi projects need, and builders that work on them."""
 
     def __init__(self, site: BuildingSite) -> None:
+        super().__init__(site.folder.parent)
         self.site = site
-        self.channel = CondaChannel(site.folder.parent / "channel")
-        self.channel.add_python()
-        self.channel.add("some-needs", "1.0", {"some_needs/__init__.py": ""})
-        self.channel.add("some-tasks", "1.0", task_files("some_tasks"), needs=("some-needs",))
-        self.channel.index()
-        self.home = make_pixi_home(site.folder.parent / "pixi" / "0.50.0")
         self.cache = site.folder.parent / "pixi-cache"
-
-    def project(self, wanted: str = "1.0.*") -> str:
-        return (
-            f'[workspace]\nname = "some-tasks"\nchannels = ["{self.channel.url}"]\nplatforms = ["linux-64"]\n'
-            f'[dependencies]\npython = "*"\nsome-tasks = "{wanted}"\n'
-        )
-
-    def archive(self, **files: str) -> Path:
-        inside: dict[str, str | bytes] = {f"some-tasks-1.0/{name}": text for name, text in files.items()}
-        return make_archive(self.site.folder / "some-tasks-1.0.tar.gz", inside)
 
     def source(self, archive: Path, **more: Any) -> dict[str, Any]:
         settings = {"home": str(self.home), "cache_dir": str(self.cache), "variables": VARIABLES}
@@ -53,7 +37,7 @@ def pixi(site: BuildingSite) -> PixiSite:
 
 
 def test_a_project_without_a_lock_file_is_solved_and_its_task_runs_activated(pixi: PixiSite) -> None:
-    made = pixi.create(pixi.archive(**{"pixi.toml": pixi.project()}))
+    made = pixi.create(pixi.archive())
     assert (made["package"], made["version"], made["installer"]) == ("some-tasks", "1.0", "pixi")
     assert made["freeze"] == "some-needs==1.0\nsome-tasks==1.0\n"
     assert "some-needs" in made["lock"]
@@ -63,7 +47,7 @@ def test_a_project_without_a_lock_file_is_solved_and_its_task_runs_activated(pix
 
 
 def test_no_file_is_shared_with_pixis_cache(pixi: PixiSite) -> None:
-    archive = pixi.archive(**{"pixi.toml": pixi.project()})
+    archive = pixi.archive()
     made = pixi.create(archive)
     for path in Path(made["folder"]).rglob("*"):
         assert path.is_symlink() or path.is_dir() or path.stat().st_nlink == 1, path
@@ -72,22 +56,20 @@ def test_no_file_is_shared_with_pixis_cache(pixi: PixiSite) -> None:
 
 
 def test_a_lock_file_is_kept_to_although_newer_versions_came(pixi: PixiSite) -> None:
-    lock = pixi.create(pixi.archive(**{"pixi.toml": pixi.project()}))["lock"]
-    pixi.channel.add("some-needs", "2.0", {"some_needs/__init__.py": ""})
-    pixi.channel.index()
+    lock = pixi.create(pixi.archive())["lock"]
+    pixi.publish_needs("2.0")
     both = pixi.archive(**{"pixi.toml": pixi.project(), "pixi.lock": lock})
     assert pixi.create(both, "locked")["freeze"] == "some-needs==1.0\nsome-tasks==1.0\n"
     assert pixi.create(both, "free", use_lock=False)["freeze"] == "some-needs==2.0\nsome-tasks==1.0\n"
 
 
 def test_made_again_it_has_the_same_lock_file(pixi: PixiSite) -> None:
-    source = pixi.source(pixi.archive(**{"pixi.toml": pixi.project()}))
+    source = pixi.source(pixi.archive())
     site = pixi.site
     made = site.start(source=source).done()
     site.start(action="remove", keep=True, source=source, **KNOWN).done()
     assert not (Path(made["folder"]) / "project" / ".pixi").exists()
-    pixi.channel.add("some-needs", "2.0", {"some_needs/__init__.py": ""})
-    pixi.channel.index()
+    pixi.publish_needs("2.0")
     again = site.start(action="rebuild", source=source, **KNOWN).done()
     same = ("lock", "freeze", "manifest", "command", "package_folder")
     assert {name: again[name] for name in same} == {name: made[name] for name in same}
@@ -117,13 +99,13 @@ def test_a_project_that_cannot_be_made_leaves_nothing(pixi: PixiSite, files: dic
 
 
 def test_an_archive_whose_top_folder_differs_leaves_nothing(pixi: PixiSite) -> None:
-    archive = pixi.archive(**{"pixi.toml": pixi.project()}).rename(pixi.site.folder / "other-tasks-1.0.tar.gz")
+    archive = pixi.archive().rename(pixi.folder / "other-tasks-1.0.tar.gz")
     assert pixi.site.start(source=pixi.source(archive)).failed()[0] == "archive_top_folder_differs"
     assert pixi.site.left() == []
 
 
 def test_a_pixi_that_is_not_there_is_said(pixi: PixiSite) -> None:
-    archive = pixi.archive(**{"pixi.toml": pixi.project()})
+    archive = pixi.archive()
     source = pixi.source(archive) | {"home": "/no/such/pixi"}
     code, text = pixi.site.start(source=source).failed()
     assert (code, text) == ("pixi_failed", "/no/such/pixi/bin/pixi is not there, or cannot be started")
@@ -132,7 +114,7 @@ def test_a_pixi_that_is_not_there_is_said(pixi: PixiSite) -> None:
 
 @pytest.mark.parametrize("words", ["step 1", "step 2", "has been installed", "step 4"])
 def test_killed_at_any_point_and_repeated(pixi: PixiSite, words: str) -> None:
-    source = pixi.source(pixi.archive(**{"pixi.toml": pixi.project()}))
+    source = pixi.source(pixi.archive())
     build = pixi.site.start(source=source)
     until(lambda: words in build.log or build.process.poll() is not None, FOREVER_SECONDS)
     build.kill()

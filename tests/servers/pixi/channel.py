@@ -27,9 +27,10 @@ class CondaChannel:
         (folder / "noarch").mkdir()
         self.url = folder.as_uri()
 
-    def add_python(self) -> None:
-        """A package `python`, as far as that goes: this machine's interpreter by a link, looking into the prefix."""
-        real = Path(sys.base_prefix) / "bin" / f"python{_VERSION}"
+    def add_python(self, interpreter: Path | None = None) -> None:
+        """A package `python`, as far as that goes: this machine's interpreter (or another one of the same version)
+        by a link, looking into the prefix."""
+        real = interpreter or Path(sys.base_prefix) / "bin" / f"python{_VERSION}"
         settings = f"home = {real.parent}\ninclude-system-site-packages = false\nversion = {_VERSION}\n"
         links = {f"bin/python{_VERSION}": str(real), "bin/python": f"python{_VERSION}"}
         self._write("python", f"{_VERSION}.0", {"pyvenv.cfg": settings}, links=links, subdir=PLATFORM)
@@ -100,10 +101,12 @@ class CondaChannel:
                 archive.addfile(member)
 
 
-def make_pixi_home(folder: Path) -> Path:
-    """Return a folder with `bin/pixi`, as `tasks_pixi_config.versions` names them."""
+def make_pixi_home(folder: Path, python: str = sys.executable) -> Path:
+    """Return a folder with `bin/pixi`, as `tasks_pixi_config.versions` names them; `python` has the engine."""
     (folder / "bin").mkdir(parents=True)
-    program = folder / "bin" / "pixi"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{PROGRAM}" "$@"\n')
-    program.chmod(0o755)
+    program = folder / "bin" / "program.py"
+    program.write_bytes(PROGRAM.read_bytes())
+    pixi = folder / "bin" / "pixi"
+    pixi.write_text(f'#!/bin/sh\nexec "{python}" "{program}" "$@"\n')
+    pixi.chmod(0o755)
     return folder
