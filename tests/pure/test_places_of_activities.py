@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from services.executor.environments.building import BuildSettings, place_name, site_of
+from services.executor.environments.slurm_builds import slurm_build
 from shared.contracts.holds import Connection
+from shared.contracts.resources import SlurmRunnerConfig
 from shared.pipes import JOBS, place_of_activities, roots_of
 from tests.pure.test_golden_contracts import profile, resource
 from tests.workshop.registry import seed
@@ -47,3 +49,58 @@ def test_each_user_of_a_cluster_behind_ssh_has_environments_of_their_own() -> No
     site = site_of(far, BuildSettings(time_limit_seconds=5))
     assert (site.root, site.uv) == (seed("profile_slurm_ssh")["tasks_remote_dir"], None)
     assert site_of(here, BuildSettings()).root == seed("resource_slurm_sudo")["tasks_local_dir"]
+
+
+PIXI = {"action": "create", "source": {"type": "pixi"}}
+IN_SLURM = {"partition": "builds", "cpus": 4, "mem": "8G", "time": "01:00:00"}
+
+
+def pixi_on(kind: Any, slurm: Any, **changes: Any) -> Connection:
+    config = {"default_version": "1", "versions": {"1": "/pixi/1"}, "SLURM_CONFIG": slurm}
+    return place_of_activities(connection(kind, tasks_pixi_config=config, **changes))
+
+
+@pytest.mark.parametrize("action", ["create", "rebuild"])
+def test_what_the_configuration_sends_into_slurm_gets_what_it_says_and_nothing_of_what_jobs_get(action: str) -> None:
+    place = pixi_on("slurm_ssh", IN_SLURM | {"preamble": ["module load x"]})
+    build = slurm_build(place, PIXI | {"action": action})
+    assert build is not None
+    assert msgspec.to_builtins(build.config.default_slurm_config) == {
+        "partition": "builds",
+        "cpus_per_task": 4,
+        "mem": 8000,
+        "time": "01:00:00",
+        "use_mem_per_cpu": False,
+    }
+    assert build.lines == ["module load x"]
+    assert isinstance(build.place.resource.spec.jobs_runner_config, SlurmRunnerConfig)
+    assert build.place.resource.spec.jobs_runner_config == build.config
+    assert roots_of(build.place) == roots_of(place)
+
+
+@pytest.mark.parametrize(
+    ("memory", "megabytes"),
+    [({"mem": "1500K"}, 2), ({"mem": "71M"}, 71), ({"mem": "2T"}, 2_000_000), ({"mem_per_cpu": "2G"}, 8000)],
+)
+def test_memory_of_builds_is_megabytes_of_the_whole_job(memory: dict[str, str], megabytes: int) -> None:
+    slurm = {name: value for name, value in IN_SLURM.items() if name != "mem"} | memory
+    build = slurm_build(pixi_on("slurm_ssh", slurm), PIXI)
+    assert build is not None
+    assert build.config.default_slurm_config.mem == megabytes
+    assert build.config.default_slurm_config.use_mem_per_cpu == ("mem_per_cpu" in memory)
+
+
+def test_what_takes_no_time_and_what_the_services_user_makes_is_not_sent_into_slurm() -> None:
+    far = pixi_on("slurm_ssh", IN_SLURM)
+    for arguments in (
+        PIXI | {"action": "remove"},
+        PIXI | {"source": {"type": "existing"}},
+        PIXI | {"source": {"type": "pypi"}},
+    ):
+        assert slurm_build(far, arguments) is None
+    assert slurm_build(pixi_on("slurm_sudo", IN_SLURM), PIXI) is None
+    assert slurm_build(pixi_on("slurm_sudo", IN_SLURM, tasks_user="builder"), PIXI) is not None
+    python = seed("resource_slurm_ssh")["tasks_python_config"] | {"SLURM_CONFIG": IN_SLURM}
+    own = connection("slurm_ssh", tasks_python_config=python)
+    assert slurm_build(own, {"action": "create", "source": {"type": "wheel"}}) is not None
+    assert slurm_build(own, PIXI) is None

@@ -196,6 +196,18 @@ def test_valid_forms_are_accepted(path: str, value: Any) -> None:
             "tasks_pixi_config.SLURM_CONFIG.mem",
             "8G",
         ),
+        (
+            "tasks_pixi_config",
+            PIXI | {"SLURM_CONFIG": PIXI["SLURM_CONFIG"] | {"preamble": ["x", "#SBATCH --output=/a"]}},  # type: ignore[operator]
+            "tasks_pixi_config.SLURM_CONFIG.preamble[1]",
+            "Stoker sets --output itself",
+        ),
+        (
+            "tasks_python_config/SLURM_CONFIG",
+            {"partition": "main", "cpus": 2, "time": "5"},
+            "tasks_python_config.SLURM_CONFIG.mem",
+            "mem_per_cpu",
+        ),
     ],
 )
 def test_invalid_forms_are_named_with_the_valid_one(path: str, value: Any, place: str, form: str) -> None:

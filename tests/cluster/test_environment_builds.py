@@ -1,0 +1,212 @@
+"""Builds that the resource's configuration sends into SLURM: what they make, how they end, and what they leave."""
+
+import asyncio
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from shared.clients.executor import ExecutorClient
+from shared.contracts.environments import (
+    FINAL_ACTIVITY_STATES,
+    Environment,
+    EnvironmentFromPixi,
+    EnvironmentFromPypi,
+)
+from shared.contracts.jobs import JobSubmit
+from shared.contracts.needs import Needs
+from shared.contracts.tasks import TaskRun
+from tests.servers.slurm.installation import PublicInstallation, public_python
+from tests.servers.slurm.users import UnixUser
+from tests.waiting import until
+from tests.workshop.cluster_stack import ClusterStackSite
+from tests.workshop.pixi_projects import PixiProjects
+from tests.workshop.sudo_site import SudoSite
+
+pytestmark = pytest.mark.anyio
+
+SLURM = {"partition": "main", "cpus": 2, "mem": "300M", "time": "00:05:00"}
+# The package asks for two CPUs, which is more than the resource gives.
+ONE_CPU = Needs(cpus_per_task=1)
+
+
+class Place(NamedTuple):
+    """Where environments of a profile are made, and by whom."""
+
+    profile_id: str
+    maker: UnixUser
+    tasks: Path
+    jobs: Path
+
+    def left(self) -> list[str]:
+        return [str(path) for path in self.tasks.rglob("*")]
+
+
+@pytest.fixture
+async def projects(site: ClusterStackSite, public_installation: PublicInstallation) -> PixiProjects:
+    """What everybody on the cluster can make environments of."""
+    folder = site.folder / f"pixi-{secrets.token_hex(4)}"
+    return await asyncio.to_thread(
+        PixiProjects, folder, program=public_installation.python, interpreter=Path(public_python())
+    )
+
+
+async def place_on(site: ClusterStackSite, **changes: Any) -> Place:
+    """On a new resource, whose configuration differs by `changes`."""
+    ada = site.cluster.users.ada
+    if not isinstance(site, SudoSite):
+        tasks = ada.home / f"tasks of {secrets.token_hex(4)}"
+        (profile_id,) = await site.profiles_on(ada, profile={"tasks_remote_dir": str(tasks)}, **changes)
+        return Place(profile_id, ada, tasks, site.jobs_root(ada))
+    maker = site.newcomer(f"maker-{secrets.token_hex(2)}")
+    tasks = site.folder / f"tasks of {maker.name}"
+    tasks.mkdir(mode=0o755)
+    shutil.chown(tasks, maker.uid, maker.gid)
+    profile_id = await site.profile_on(ada, tasks_user=maker.name, tasks_local_dir=str(tasks), **changes)
+    return Place(profile_id, maker, tasks, site.jobs_root(maker))
+
+
+def of_archive(place: Place, archive: Path, **more: str) -> EnvironmentFromPixi:
+    return EnvironmentFromPixi(
+        profile_id=place.profile_id, file_name=archive.name, content=archive.read_bytes(), **more
+    )
+
+
+async def settled(site: ClusterStackSite, environment_id: str) -> Environment:
+    """The environment once its latest activity has ended."""
+    async with site.stack.executor() as executor:
+
+        async def over() -> bool:
+            activity = (await executor.environment(environment_id)).activity
+            return activity is not None and activity.state in FINAL_ACTIVITY_STATES
+
+        await until(over, f"the end of what is done to environment {environment_id}", seconds=180)
+        return await executor.environment(environment_id)
+
+
+def slurm_job_of(site: ClusterStackSite, place: Place, environment: Environment) -> dict[str, str]:
+    """What SLURM knows of the job that the latest activity was."""
+    assert environment.activity is not None
+    [log] = place.jobs.glob(f"*/{environment.activity.id}/slurm/*.log")
+    return site.cluster.job(log.stem)
+
+
+async def seen_by_task(site: ClusterStackSite, place: Place, environment: Environment) -> str:
+    """What ada's task of the environment answers, which is the name of its image."""
+    wanted = TaskRun(environment_id=environment.id, task="Look", zarr_urls=["/data/a"], needs_parallel=ONE_CPU)
+    async with site.stack.executor() as executor:
+        job = await executor.submit(JobSubmit(profile_id=place.profile_id, task=wanted))
+    assert (await site.until(job.id)).state == "succeeded"
+    [unit] = await site.units(job.id)
+    return str(unit.output["image_list_updates"][0]["zarr_url"])
+
+
+async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scientists(
+    site: ClusterStackSite, projects: PixiProjects
+) -> None:
+    preamble = ["#SBATCH --constraint=slow", "echo the preamble runs"]
+    config = projects.config(SLURM_CONFIG=SLURM | {"preamble": preamble})
+    place = await place_on(site, tasks_pixi_config=config)
+    async with site.stack.executor() as executor:
+        made = await executor.create_environment(of_archive(place, projects.archive()))
+        ready = await settled(site, made.id)
+        assert (ready.state, ready.installer) == ("ready", "pixi"), (ready, site.stack.logs())
+        assert Path(ready.folder or "").owner() == place.maker.name
+        job = slurm_job_of(site, place, ready)
+        assert job["UserId"].startswith(f"{place.maker.name}(")
+        assert (job["JobState"], job["Partition"], job["NodeList"]) == ("COMPLETED", "main", "n2")
+        assert (job["NumCPUs"], job["TimeLimit"], job["MinMemoryNode"]) == ("2", "00:05:00", "300M")
+        assert await seen_by_task(site, place, ready) == "/data/a"
+        before = await executor.freeze(ready.id)
+        await asyncio.to_thread(projects.publish_needs, "2.0")
+        await executor.deactivate_environment(ready.id)
+        inactive = await settled(site, ready.id)
+        assert inactive.state == "inactive"
+        assert inactive.activity is not None
+        # Removing takes no time: nobody waits in a queue for it.
+        assert list(place.jobs.glob(f"*/{inactive.activity.id}/slurm/*.log")) == []
+        await executor.reactivate_environment(ready.id)
+        again = await settled(site, ready.id)
+        assert again.state == "ready", again
+        assert slurm_job_of(site, place, again)["JobState"] == "COMPLETED"
+        assert await executor.freeze(ready.id) == before
+        assert before.lock is not None
+
+
+async def test_a_build_in_slurm_that_is_cancelled_leaves_nothing_and_a_new_request_works(
+    site: ClusterStackSite, projects: PixiProjects
+) -> None:
+    control = site.folder / f"control-{secrets.token_hex(4)}"
+    projects.add_slow_version(control)
+    place = await place_on(site, tasks_pixi_config=projects.slow_config(SLURM_CONFIG=SLURM))
+    wanted = of_archive(place, projects.archive())
+    async with site.stack.executor() as executor:
+        made = await executor.create_environment(wanted)
+        job = await begun(site, executor, place, made, control)
+        assert made.activity is not None
+        await executor.cancel_activity(made.activity.id)
+        cancelled = await settled(site, made.id)
+        assert (cancelled.state, cancelled.activity and cancelled.activity.state) == ("failed", "cancelled")
+        await asyncio.to_thread(site.cluster.wait_for_job, job["JobId"], "CANCELLED", "COMPLETED", "FAILED")
+        assert place.left() == []
+        (control / "go-on").touch()
+        again = await settled(site, (await executor.create_environment(wanted)).id)
+        assert again.state == "ready", again
+
+
+@pytest.mark.parametrize("site", ["ssh"], indirect=True)
+async def test_a_build_in_slurm_that_takes_too_long_fails_with_that_reason_and_leaves_nothing(
+    site: ClusterStackSite, projects: PixiProjects
+) -> None:
+    control = site.folder / f"control-{secrets.token_hex(4)}"
+    projects.add_slow_version(control)
+    place = await place_on(site, tasks_pixi_config=projects.slow_config(SLURM_CONFIG=SLURM))
+    async with site.stack.executor() as executor:
+        made = await executor.create_environment(of_archive(place, projects.archive()))
+        job = await begun(site, executor, place, made, control)
+        await asyncio.to_thread(site.cluster.end_by_time_limit, job["JobId"])
+        late = await settled(site, made.id)
+    assert (late.state, late.reason and late.reason.code) == ("failed", "time_limit"), late
+    assert place.left() == []
+
+
+async def begun(
+    site: ClusterStackSite, executor: ExecutorClient, place: Place, made: Environment, control: Path
+) -> dict[str, str]:
+    """Wait until pixi is at work, and its log says so; what SLURM says of the job then."""
+    await until((control / "begun").exists, "the build", seconds=120)
+    (control / "begun").unlink()
+    assert made.activity is not None
+    said = ""
+    stream = executor.activity_log(made.activity.id, follow=True)
+    try:
+        async for part in stream:
+            said += part.decode()
+            if "the solver waits" in said:
+                break
+    finally:
+        await stream.aclose()
+    shown = await executor.environment(made.id)
+    assert shown.activity is not None
+    job = slurm_job_of(site, place, shown)
+    assert job["JobState"] == "RUNNING"
+    return job
+
+
+@pytest.mark.parametrize("site", ["ssh"], indirect=True)
+async def test_packages_of_the_index_are_installed_in_slurm_where_the_configuration_says_so(
+    site: ClusterStackSite,
+) -> None:
+    name = f"{site.kind}-slurm-tasks"
+    site.index.add_tasks(name, "1.0")
+    config = {"partition": "main", "cpus": 2, "mem_per_cpu": "150M", "time": "5"}
+    place = await place_on(site, tasks_python_config={"SLURM_CONFIG": config})
+    async with site.stack.executor() as executor:
+        wanted = EnvironmentFromPypi(profile_id=place.profile_id, package=name)
+        ready = await settled(site, (await executor.create_environment(wanted)).id)
+        assert ready.state == "ready", (ready, site.stack.logs())
+    job = slurm_job_of(site, place, ready)
+    assert (job["JobState"], job["NumCPUs"], job["MinMemoryCPU"]) == ("COMPLETED", "2", "150M")
+    assert await seen_by_task(site, place, ready) == "/data/a"
