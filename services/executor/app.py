@@ -140,7 +140,7 @@ def build(settings: ExecutorSettings) -> Litestar:
     database.on_commit(stream.wake)
     database.on_commit(retention.wake)
     unit_logs = UnitLogs(database, catalogue, job_agents)
-    gallery = Gallery(database, Access(connections))
+    gallery = Gallery(database, Access(connections), reachability.trouble)
     services = Services(
         database=database,
         admission=admission,

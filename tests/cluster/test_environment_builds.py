@@ -2,46 +2,21 @@
 
 import asyncio
 import secrets
-import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import (
-    FINAL_ACTIVITY_STATES,
-    Environment,
-    EnvironmentFromPixi,
-    EnvironmentFromPypi,
-)
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.needs import Needs
-from shared.contracts.tasks import TaskRun
+from shared.contracts.environments import Environment, EnvironmentFromPixi, EnvironmentFromPypi
 from tests.servers.slurm.installation import PublicInstallation, public_python
-from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
+from tests.workshop.cluster_builds import Place, created, place_on, seen_by_task, settled
 from tests.workshop.cluster_stack import ClusterStackSite
 from tests.workshop.pixi_projects import PixiProjects
-from tests.workshop.sudo_site import SudoSite
 
 pytestmark = pytest.mark.anyio
 
 SLURM = {"partition": "main", "cpus": 2, "mem": "300M", "time": "00:05:00"}
-# The package asks for two CPUs, which is more than the resource gives.
-ONE_CPU = Needs(cpus_per_task=1)
-
-
-class Place(NamedTuple):
-    """Where environments of a profile are made, and by whom."""
-
-    profile_id: str
-    maker: UnixUser
-    tasks: Path
-    jobs: Path
-
-    def left(self) -> list[str]:
-        return [str(path) for path in self.tasks.rglob("*")]
 
 
 @pytest.fixture
@@ -53,37 +28,10 @@ async def projects(site: ClusterStackSite, public_installation: PublicInstallati
     )
 
 
-async def place_on(site: ClusterStackSite, **changes: Any) -> Place:
-    """On a new resource, whose configuration differs by `changes`."""
-    ada = site.cluster.users.ada
-    if not isinstance(site, SudoSite):
-        tasks = ada.home / f"tasks of {secrets.token_hex(4)}"
-        (profile_id,) = await site.profiles_on(ada, profile={"tasks_remote_dir": str(tasks)}, **changes)
-        return Place(profile_id, ada, tasks, site.jobs_root(ada))
-    maker = site.newcomer(f"maker-{secrets.token_hex(2)}")
-    tasks = site.folder / f"tasks of {maker.name}"
-    tasks.mkdir(mode=0o755)
-    shutil.chown(tasks, maker.uid, maker.gid)
-    profile_id = await site.profile_on(ada, tasks_user=maker.name, tasks_local_dir=str(tasks), **changes)
-    return Place(profile_id, maker, tasks, site.jobs_root(maker))
-
-
 def of_archive(place: Place, archive: Path, **more: str) -> EnvironmentFromPixi:
     return EnvironmentFromPixi(
         profile_id=place.profile_id, file_name=archive.name, content=archive.read_bytes(), **more
     )
-
-
-async def settled(site: ClusterStackSite, environment_id: str) -> Environment:
-    """The environment once its latest activity has ended."""
-    async with site.stack.executor() as executor:
-
-        async def over() -> bool:
-            activity = (await executor.environment(environment_id)).activity
-            return activity is not None and activity.state in FINAL_ACTIVITY_STATES
-
-        await until(over, f"the end of what is done to environment {environment_id}", seconds=180)
-        return await executor.environment(environment_id)
 
 
 def slurm_job_of(site: ClusterStackSite, place: Place, environment: Environment) -> dict[str, str]:
@@ -91,16 +39,6 @@ def slurm_job_of(site: ClusterStackSite, place: Place, environment: Environment)
     assert environment.activity is not None
     [log] = place.jobs.glob(f"*/{environment.activity.id}/slurm/*.log")
     return site.cluster.job(log.stem)
-
-
-async def seen_by_task(site: ClusterStackSite, place: Place, environment: Environment) -> str:
-    """What ada's task of the environment answers, which is the name of its image."""
-    wanted = TaskRun(environment_id=environment.id, task="Look", zarr_urls=["/data/a"], needs_parallel=ONE_CPU)
-    async with site.stack.executor() as executor:
-        job = await executor.submit(JobSubmit(profile_id=place.profile_id, task=wanted))
-    assert (await site.until(job.id)).state == "succeeded"
-    [unit] = await site.units(job.id)
-    return str(unit.output["image_list_updates"][0]["zarr_url"])
 
 
 async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scientists(
@@ -203,10 +141,9 @@ async def test_packages_of_the_index_are_installed_in_slurm_where_the_configurat
     site.index.add_tasks(name, "1.0")
     config = {"partition": "main", "cpus": 2, "mem_per_cpu": "150M", "time": "5"}
     place = await place_on(site, tasks_python_config={"SLURM_CONFIG": config})
-    async with site.stack.executor() as executor:
-        wanted = EnvironmentFromPypi(profile_id=place.profile_id, package=name)
-        ready = await settled(site, (await executor.create_environment(wanted)).id)
-        assert ready.state == "ready", (ready, site.stack.logs())
+    wanted = EnvironmentFromPypi(profile_id=place.profile_id, package=name)
+    ready = await settled(site, (await created(site, wanted)).id)
+    assert ready.state == "ready", (ready, site.stack.logs())
     job = slurm_job_of(site, place, ready)
     assert (job["JobState"], job["NumCPUs"], job["MinMemoryCPU"]) == ("COMPLETED", "2", "150M")
     assert await seen_by_task(site, place, ready) == "/data/a"

@@ -31,7 +31,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         time.sleep(0.02)
     if os.path.exists(os.path.join(FOLDER, "fail")):
         sys.exit("the compiler is not happy")
-    name = "slow_tasks-1.0-py3-none-any.whl"
+    name = os.path.basename(WHEEL)
     with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive, zipfile.ZipFile(WHEEL) as ready:
         for member in ready.namelist():
             archive.writestr(member, ready.read(member))
@@ -108,18 +108,19 @@ class Index:
         """One more task package."""
         return self.add(name, version, task_files(name.replace("-", "_"), content), **more)
 
-    def add_slow(self, control: Path) -> None:
-        """`slow-tasks` 1.0, whose build waits for the file `go-on` in `control`, and fails with `fail` there."""
-        control.mkdir()
-        ready = make_wheel(control, "slow-tasks", "1.0", task_files("slow_tasks"))
-        folder = self.folder / "slow-tasks"
+    def add_slow(self, control: Path, name: str = "slow-tasks") -> None:
+        """A task package 1.0 whose build waits for the file `go-on` in `control`, and fails with `fail` there."""
+        control.mkdir(exist_ok=True)
+        module = name.replace("-", "_")
+        ready = make_wheel(control, name, "1.0", task_files(module))
+        folder = self.folder / name
         folder.mkdir()
-        top = "slow_tasks-1.0"
+        top = f"{module}-1.0"
         head = f"FOLDER = {str(control)!r}\nWHEEL = {str(ready)!r}\n"
         build_system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
         files: dict[str, str | bytes] = {
-            f"{top}/PKG-INFO": "Metadata-Version: 2.1\nName: slow-tasks\nVersion: 1.0\n",
-            f"{top}/pyproject.toml": f'{build_system}[project]\nname = "slow-tasks"\nversion = "1.0"\n',
+            f"{top}/PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            f"{top}/pyproject.toml": f'{build_system}[project]\nname = "{name}"\nversion = "1.0"\n',
             f"{top}/backend.py": head + SLOW_BACKEND,
         }
         self._listed(make_archive(folder / f"{top}.tar.gz", files))

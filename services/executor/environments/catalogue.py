@@ -1,5 +1,6 @@
 """What callers may look at: environments, their tasks and activities."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from services.executor.environments.access import Access, check_id, no_such_acti
 from services.executor.environments.results import Built
 from services.executor.environments.views import show_activity, show_environment, show_task
 from services.executor.repositories import environments as rows
-from shared.contracts.environments import Activity, Environment, Freeze
+from shared.contracts.environments import FINAL_ACTIVITY_STATES, Activity, Environment, Freeze
 from shared.contracts.keys import Caller
 from shared.contracts.tasks import Task
 from shared.database import Database
@@ -17,11 +18,15 @@ from shared.errors import Conflict
 
 
 class Gallery:
-    """Reads; every method raises NotFound for what the caller must not see, and Unavailable."""
+    """Reads; every method raises NotFound for what the caller must not see, and Unavailable.
 
-    def __init__(self, database: Database, access: Access) -> None:
+    `trouble` says why nothing is heard of what a profile's connection leads to (None while all is well).
+    """
+
+    def __init__(self, database: Database, access: Access, trouble: Callable[[str], str | None]) -> None:
         self._database = database
         self._access = access
+        self._trouble = trouble
 
     async def row(self, caller: Caller, environment_id: str) -> Row[Any]:
         """An environment's row."""
@@ -47,7 +52,7 @@ class Gallery:
                 row, before = await rows.find_environment(connection, environment_id), row
         if row is None:
             raise no_such_environment(environment_id)
-        return show_environment(row, names.get(row.id, []), activity)
+        return show_environment(row, names.get(row.id, []), self._shown_activity(activity))
 
     async def environments(
         self, caller: Caller, wanted: rows.EnvironmentFilter, *, before_id: str | None, limit: int
@@ -59,7 +64,10 @@ class Gallery:
             shown = found[:limit]
             names = await rows.task_names(connection, [row.id for row in shown])
             activities = await rows.activities_by_id(connection, [row.activity_id for row in shown])
-        items = [show_environment(row, names.get(row.id, []), activities.get(row.activity_id)) for row in shown]
+        items = [
+            show_environment(row, names.get(row.id, []), self._shown_activity(activities.get(row.activity_id)))
+            for row in shown
+        ]
         return items, items[-1].id if len(found) > limit else None
 
     async def tasks(
@@ -87,7 +95,7 @@ class Gallery:
         await self.row(caller, environment_id)
         async with self._database.read() as connection:
             found = await rows.list_activities(connection, environment_id, before_id=before_id, limit=limit + 1)
-        items = [show_activity(row) for row in found[:limit]]
+        items = [self._told(row) for row in found[:limit]]
         return items, items[-1].id if len(found) > limit else None
 
     async def activity_row(self, caller: Caller, activity_id: str) -> Row[Any]:
@@ -100,4 +108,14 @@ class Gallery:
 
     async def activity(self, caller: Caller, activity_id: str) -> Activity:
         """One activity."""
-        return show_activity(await self.activity_row(caller, activity_id))
+        return self._told(await self.activity_row(caller, activity_id))
+
+    def _shown_activity(self, row: Row[Any] | None) -> Activity | None:
+        return None if row is None else self._told(row)
+
+    def _told(self, row: Row[Any]) -> Activity:
+        """The activity; while nothing is heard of it, it says so instead of what it waited for when something was."""
+        activity = show_activity(row)
+        if activity.state not in FINAL_ACTIVITY_STATES and (trouble := self._trouble(row.profile_id)):
+            return msgspec.structs.replace(activity, waiting_for=trouble)
+        return activity

@@ -27,7 +27,7 @@ _STATES: dict[str, ActivityState] = {
 _NOT_TASKS_OWN = {"executable_non_parallel", "executable_parallel"}
 
 
-def show_environment(row: Row[Any], task_names: list[str], activity: Row[Any] | None) -> Environment:
+def show_environment(row: Row[Any], task_names: list[str], activity: Activity | None) -> Environment:
     """One environment with its latest activity."""
     wanted = msgspec.json.decode(row.request, type=StoredRequest)
     built = Built() if row.built is None else msgspec.json.decode(row.built, type=Built)
@@ -51,7 +51,7 @@ def show_environment(row: Row[Any], task_names: list[str], activity: Row[Any] | 
         disk_bytes=row.disk_bytes,
         task_names=task_names,
         reason=decode_reason(row.reason),
-        activity=None if activity is None else show_activity(activity),
+        activity=activity,
     )
 
 

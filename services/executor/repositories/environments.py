@@ -19,6 +19,7 @@ _ACTIVITY: tuple[Any, ...] = (
     jobs.c.owner,
     jobs.c.environment_id,
     jobs.c.resource_id,
+    jobs.c.profile_id,
     jobs.c.reason,
     jobs.c.waiting_for,
     jobs.c.cancel_requested_at,

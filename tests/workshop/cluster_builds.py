@@ -1,0 +1,100 @@
+"""Environments on resources of their own beside a cluster: where they are made, by whom, and how that ends."""
+
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared.contracts.environments import (
+    FINAL_ACTIVITY_STATES,
+    Activity,
+    Environment,
+    EnvironmentFromExisting,
+    EnvironmentFromPixi,
+    EnvironmentFromPypi,
+)
+from shared.contracts.jobs import JobSubmit
+from shared.contracts.needs import Needs
+from shared.contracts.tasks import TaskRun
+from shared.errors import Unavailable
+from tests.servers.slurm.users import UnixUser
+from tests.waiting import until
+from tests.workshop.cluster_stack import ClusterStackSite
+from tests.workshop.sudo_site import SudoSite
+
+# Packages of the tests ask for two CPUs, which is more than the resource gives.
+ONE_CPU = Needs(cpus_per_task=1)
+
+
+class Place(NamedTuple):
+    """Where environments of a profile (ada's) are made, and by whom."""
+
+    profile_id: str
+    maker: UnixUser
+    tasks: Path
+    jobs: Path
+
+    def left(self) -> list[str]:
+        """All that is in the folder of environments."""
+        return [str(path) for path in self.tasks.rglob("*")]
+
+
+async def place_on(site: ClusterStackSite, **changes: Any) -> Place:
+    """On a new resource, whose configuration differs by `changes`; on `slurm_sudo` it has a user for tasks."""
+    ada = site.cluster.users.ada
+    if not isinstance(site, SudoSite):
+        tasks = ada.home / f"tasks of {secrets.token_hex(4)}"
+        (profile_id,) = await site.profiles_on(ada, profile={"tasks_remote_dir": str(tasks)}, **changes)
+        return Place(profile_id, ada, tasks, site.jobs_root(ada))
+    maker = site.newcomer(f"maker-{secrets.token_hex(2)}")
+    tasks = site.folder / f"tasks of {maker.name}"
+    tasks.mkdir(mode=0o755)
+    shutil.chown(tasks, maker.uid, maker.gid)
+    profile_id = await site.profile_on(ada, tasks_user=maker.name, tasks_local_dir=str(tasks), **changes)
+    return Place(profile_id, maker, tasks, site.jobs_root(maker))
+
+
+async def created(
+    site: ClusterStackSite, wanted: EnvironmentFromPixi | EnvironmentFromPypi | EnvironmentFromExisting
+) -> Environment:
+    """The environment of a request."""
+    async with site.stack.executor() as executor:
+        return await executor.create_environment(wanted)
+
+
+async def settled(site: ClusterStackSite, environment_id: str) -> Environment:
+    """The environment once its latest activity has ended."""
+    await _until_activity(site, environment_id, lambda activity: activity.state in FINAL_ACTIVITY_STATES, "its end")
+    async with site.stack.executor() as executor:
+        return await executor.environment(environment_id)
+
+
+async def waiting_for(site: ClusterStackSite, environment_id: str, words: str) -> None:
+    """Until its activity says what keeps it from going on."""
+    await _until_activity(site, environment_id, lambda activity: words in (activity.waiting_for or ""), words)
+
+
+async def _until_activity(
+    site: ClusterStackSite, environment_id: str, holds: Callable[[Activity], bool], what: str
+) -> None:
+    async with site.stack.executor() as executor:
+
+        async def so() -> bool:
+            try:
+                activity = (await executor.environment(environment_id)).activity
+            except Unavailable:
+                return False
+            return activity is not None and holds(activity)
+
+        await until(so, f"{what} of what is done to environment {environment_id}", seconds=180)
+
+
+async def seen_by_task(site: ClusterStackSite, place: Place, environment: Environment) -> str:
+    """What ada's task of the environment answers, which is the name of its image."""
+    wanted = TaskRun(environment_id=environment.id, task="Look", zarr_urls=["/data/a"], needs_parallel=ONE_CPU)
+    async with site.stack.executor() as executor:
+        job = await executor.submit(JobSubmit(profile_id=place.profile_id, task=wanted))
+    assert (await site.until(job.id)).state == "succeeded"
+    [unit] = await site.units(job.id)
+    return str(unit.output["image_list_updates"][0]["zarr_url"])
