@@ -1,6 +1,8 @@
 """`stoker demo`."""
 
 import asyncio
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,10 +14,15 @@ app = typer.Typer()
 
 
 @app.command("demo")
-def demo() -> None:
-    """Show Stoker at work: start it in a temporary folder, run a real job, stop it again."""
+def demo(
+    *,
+    picture: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where the picture of the task's result goes (PNG).")
+    ] = Path("stoker-demo.png"),
+) -> None:
+    """Show Stoker at work: start it in a temporary folder, run real jobs and a task of a real package, stop it."""
     try:
-        job = asyncio.run(demonstrate(stdout(), stderr()))
+        succeeded = asyncio.run(demonstrate(stdout(), stderr(), picture.absolute()))
     except asyncio.CancelledError:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    raise typer.Exit(ExitCode.OK if job.state == "succeeded" else ExitCode.JOB_FAILED)
+    raise typer.Exit(ExitCode.OK if succeeded else ExitCode.JOB_FAILED)

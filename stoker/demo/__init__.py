@@ -1,1 +1,1 @@
-"""The demonstration: a real job over input that every machine has, Python's own standard library."""
+"""The demonstration: a job over Python's own standard library, and a task of a real package on a small image."""
