@@ -94,8 +94,7 @@ async def test_a_finished_job_shows_where_and_when_it_ran_and_what_it_used(sudo_
     batches = await sudo_site.batches(job.id)
     assert sum(batch.unit_count for batch in batches) == 3
     for batch in batches:
-        shown = await asyncio.to_thread(sudo_site.cluster.job, str(batch.native_id))
-        assert shown["JobState"] == "COMPLETED"
+        shown = await asyncio.to_thread(sudo_site.cluster.wait_for_job, str(batch.native_id), "COMPLETED")
         assert shown["UserId"].startswith(f"{ada.name}(")
         assert batch.host == shown["BatchHost"]
         assert batch.started_at is not None

@@ -14,8 +14,8 @@ from tests.stack.pictures import read_png
 from tests.stack.running import process_lives
 
 # A real package of the index with all that it needs: nearly a gigabyte.
-pytestmark = pytest.mark.timeout(900)
-_PATIENCE_SECONDS = 800
+pytestmark = pytest.mark.timeout(400)
+_PATIENCE_SECONDS = 360
 
 
 class Demonstration:
