@@ -32,6 +32,7 @@ from services.executor.environments.building import BuildSettings
 from services.executor.environments.catalogue import Gallery
 from services.executor.environments.changes import Changes
 from services.executor.environments.creation import Creation
+from services.executor.environments.uv_program import UvSending, own_uv
 from services.executor.holds import Holds
 from services.executor.host_keys import HostKeys
 from services.executor.inspection import Inspection
@@ -95,6 +96,10 @@ def build(settings: ExecutorSettings) -> Litestar:
         graces=Graces(files_seconds=settings.files_grace_seconds, absent_seconds=settings.absent_grace_seconds),
     )
 
+    uv = own_uv()
+    builds = BuildSettings(
+        index_urls=settings.package_indexes or (), time_limit_seconds=settings.build_time_limit_seconds, uv=uv
+    )
     engine = Engine(
         dispatcher=Dispatcher(
             holder=holder,
@@ -105,6 +110,7 @@ def build(settings: ExecutorSettings) -> Litestar:
             limits=StagingLimits(
                 output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
             ),
+            uv=UvSending(database, uv),
             lease_seconds=settings.lease_seconds,
             longest_pause_seconds=settings.reconnect_seconds,
         ),
@@ -169,12 +175,12 @@ def build(settings: ExecutorSettings) -> Litestar:
             admission=admission,
             holds=holds,
             gallery=gallery,
-            settings=BuildSettings(
-                index_urls=settings.package_indexes or (), time_limit_seconds=settings.build_time_limit_seconds
-            ),
+            settings=builds,
             wake=engine.wake,
         ),
-        changes=Changes(database=database, connections=connections, gallery=gallery, wake=engine.wake),
+        changes=Changes(
+            database=database, connections=connections, gallery=gallery, settings=builds, wake=engine.wake
+        ),
         gallery=gallery,
         activities=Activities(database, gallery, unit_logs, cancellation),
     )

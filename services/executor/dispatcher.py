@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.batch_end import end_batch
 from services.executor.batch_file import StagingLimits
+from services.executor.environments.uv_program import UvSending
 from services.executor.job_agents import JobAgents, batch_folder_of, batch_name, folder_of
 from services.executor.launchers import Launcher
 from services.executor.repositories import leases
@@ -51,6 +52,7 @@ class Dispatcher:
         agents: JobAgents,
         launchers: Mapping[str, Launcher],
         limits: StagingLimits,
+        uv: UvSending,
         lease_seconds: float = 30.0,
         longest_pause_seconds: float = 60.0,
     ) -> None:
@@ -60,6 +62,7 @@ class Dispatcher:
         self._agents = agents
         self._launchers = launchers
         self._limits = limits
+        self._uv = uv
         self._lease_seconds = lease_seconds
         self._longest_pause_seconds = longest_pause_seconds
 
@@ -135,6 +138,8 @@ class Dispatcher:
         if not new:
             return
         failpoint("dispatcher.before_stage")
+        if job.kind == "activity":
+            await self._uv.prepare(agent, job)
         if not job.staged:
             await agent.stage(folder_of(job), job_entries(self._database, job, new, self._limits))
         else:

@@ -14,6 +14,7 @@ from shared.agent.environment import Identity
 from shared.agent.errors import RequestError, from_os, invalid
 from shared.agent.exchange import Exchange
 from shared.agent.places import Place, Roots
+from shared.resource_side.platforms import libc, machine
 from shared.resource_side.processes import boot_id
 
 PROTOCOL = 1
@@ -74,6 +75,8 @@ class Agent:
             "home": self._identity.home,
             "host": socket.gethostname(),
             "boot_id": boot_id(),
+            "machine": machine(),
+            "libc": libc(),
             "python": "{}.{}.{}".format(*sys.version_info[:3]),
             "pid": os.getpid(),
             "clock": time.time(),

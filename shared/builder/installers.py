@@ -6,13 +6,15 @@ environment can change another.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.builder.commands import Commands, Finished
+from shared.builder.commands import Commands, Finished, say
 from shared.builder.pip import Pip
 from shared.builder.request import Request
 from shared.builder.uv import Uv
+from shared.resource_side.platforms import libc, machine
 
 
 class Installer(Protocol):
@@ -32,7 +34,10 @@ class Installer(Protocol):
 
 def choose(request: Request, commands: Commands, python: str, folder: str) -> Installer:
     """Return uv where it was given and runs here, pip otherwise."""
-    if request.uv:
+    if request.uv and not os.path.exists(request.uv):
+        here = f"{machine()}, {libc() or 'another C library than glibc'}"
+        say(f"no uv for this machine ({here}) is at {request.uv}: pip does the work")
+    elif request.uv:
         uv = Uv(request, commands, python, request.uv)
         if uv.runs(folder):
             return uv

@@ -28,12 +28,13 @@ from shared.pipes.own_place import place_of_activities
 from shared.pipes.pipe import Pipe
 from shared.pipes.places import Place
 from shared.pipes.pool import AgentPool
-from shared.pipes.roots import JOBS, roots_of
+from shared.pipes.roots import JOBS, TASKS, roots_of
 from shared.pipes.staged_files import StagedFile
 from shared.pipes.streams import FetchedFile, FetchStream, ReadStream
 
 __all__ = [
     "JOBS",
+    "TASKS",
     "AgentConnection",
     "AgentPool",
     "Cancellation",

@@ -9,7 +9,10 @@ import msgspec
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
-    """Who and what answers. `roots` are the absolute paths that the names of the roots stand for."""
+    """Who and what answers. `roots` are the absolute paths that the names of the roots stand for.
+
+    `machine` and `libc` ("x86_64", "glibc 2.36") are empty where the agent is older, or has another C library.
+    """
 
     protocol: int
     version: str
@@ -21,6 +24,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     clock: float
     roots: dict[str, str]
+    machine: str = ""
+    libc: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,12 @@
 """Environments beside a cluster, whatever the way to it: made where they belong, and used by jobs in SLURM."""
 
+import asyncio
+import hashlib
+import re
+import secrets
 import shutil
+import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +19,9 @@ from shared.contracts.tasks import TaskRun
 from shared.errors import NotFound
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
-from tests.workshop.cluster_stack import ClusterStackSite
+from tests.workshop.cluster_stack import SYSTEM_PYTHON, ClusterStackSite
 from tests.workshop.packages import TASK, manifest, task_files
+from tests.workshop.ssh_site import SshSite
 from tests.workshop.sudo_site import SudoSite
 
 pytestmark = pytest.mark.anyio
@@ -113,6 +120,80 @@ async def test_an_environment_is_made_used_as_the_scientist_made_again_and_remov
 
         await until(gone, "the end of the environment")
     assert not folder.exists()
+
+
+async def test_uv_is_sent_to_a_cluster_once_and_makes_its_environments(ssh_site: SshSite) -> None:
+    site, ada = ssh_site, ssh_site.cluster.users.ada
+    tasks = ada.home / f"tasks of {secrets.token_hex(4)}"
+    profile_id = await site.profile_of(ada, tasks_remote_dir=str(tasks))
+    size = Path(sys.executable).with_name("uv").stat().st_size
+    names = [add_tasks(site) for _ in range(4)]
+
+    sent = site.line.counts()["towards_server"]
+    together = await asyncio.gather(*(made_of(site, profile_id, name) for name in names[1:]))
+    ready, log = together[0]
+    assert all((environment.installer or "").startswith("uv ") for environment, _ in together)
+    [uv] = tasks.glob(".uv/*/uv")
+    assert f"$ '{uv}' --version" in log
+    assert hashlib.sha256(uv.read_bytes()).hexdigest() == uv.parent.name
+    assert (stat.S_IMODE(uv.stat().st_mode), uv.owner()) == (0o755, ada.name)
+    assert size < site.line.counts()["towards_server"] - sent < 1.5 * size
+
+    before, sent = uv.stat(), site.line.counts()["towards_server"]
+    later, _ = await made_of(site, profile_id, names[0])
+    assert later.installer == ready.installer
+    assert site.line.counts()["towards_server"] - sent < size / 4
+    assert uv.stat() == before
+    assert list(tasks.glob(".uv/*")) == [uv.parent]
+
+
+async def test_uv_arrives_whole_although_the_line_breaks_while_it_is_sent(ssh_site: SshSite) -> None:
+    site, ada = ssh_site, ssh_site.cluster.users.ada
+    tasks = ada.home / f"tasks of {secrets.token_hex(4)}"
+    profile_id = await site.profile_of(ada, tasks_remote_dir=str(tasks))
+    broken = site.line.counts()["broken"]
+    site.line.cut(after_bytes=8_000_000)
+    ready, _ = await made_of(site, profile_id, add_tasks(site))
+    assert site.line.counts()["broken"] == broken + 1
+    assert (ready.installer or "").startswith("uv ")
+    [folder] = (tasks / ".uv").iterdir()  # nothing is left of the first attempt
+    [uv] = folder.iterdir()
+    assert hashlib.sha256(uv.read_bytes()).hexdigest() == folder.name
+
+
+async def test_where_uv_does_not_fit_pip_makes_the_environment_and_the_log_says_why(ssh_site: SshSite) -> None:
+    site, ada = ssh_site, ssh_site.cluster.users.ada
+    tasks = ada.home / f"tasks of {secrets.token_hex(4)}"
+    # A processor of another kind, as far as programs are told.
+    python = site.folder / f"python-{secrets.token_hex(4)}"
+    python.write_text(f'#!/bin/sh\nexec setarch linux32 {SYSTEM_PYTHON} "$@"\n')
+    python.chmod(0o755)
+    [profile_id] = await site.profiles_on(
+        ada, profile={"tasks_remote_dir": str(tasks)}, jobs_slurm_python_worker=str(python)
+    )
+    ready, log = await made_of(site, profile_id, add_tasks(site))
+    assert (ready.state, ready.installer) == ("ready", "pip")
+    [why] = [line for line in log.splitlines() if "pip does the work" in line]
+    assert re.match(r"no uv for this machine \((?!x86_64|aarch64)\w+, glibc [\d.]+\) is at ", why), why
+    assert not (tasks / ".uv").exists()
+
+
+def add_tasks(site: ClusterStackSite) -> str:
+    """A task package of its own in the site's index."""
+    name = f"tasks-{secrets.token_hex(4)}"
+    site.index.add_tasks(name, "1.0")
+    return name
+
+
+async def made_of(site: ClusterStackSite, profile_id: str, package: str) -> tuple[Environment, str]:
+    """An environment that is ready, and the log of making it."""
+    async with site.stack.executor() as executor:
+        wanted = EnvironmentFromPypi(profile_id=profile_id, package=package)
+        ready = await settled(executor, (await executor.create_environment(wanted)).id)
+        assert ready.state == "ready", (ready, site.stack.logs())
+        assert ready.activity is not None
+        log = b"".join([part async for part in executor.activity_log(ready.activity.id)])
+    return ready, log.decode()
 
 
 async def test_a_task_cannot_change_the_environment_that_it_runs_in(sudo_site: SudoSite) -> None:

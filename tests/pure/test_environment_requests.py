@@ -56,8 +56,10 @@ def test_what_the_builder_is_asked_is_what_it_understands() -> None:
     assert (request.package, request.version, request.python) == ("Some.Tasks", "1.0", "/py/3.12")
     assert (request.uv, request.pip_cache_dir) == ("/opt/uv", "/cache")
     assert request.source.pins("pre_pins") == ["numpy==1.26"]
-    again = Request(Fields(rebuilding(arguments, package="some-tasks", version="1.0", freeze="a==1\n")))
+    remade = rebuilding(arguments, package="some-tasks", version="1.0", freeze="a==1\n", uv="/newer/uv")
+    again = Request(Fields(remade))
     assert (again.action, again.known_package(), again.freeze) == ("rebuild", ("some-tasks", "1.0"), "a==1\n")
+    assert again.uv == "/newer/uv"  # the service may have been upgraded since
     gone = Request(Fields(removal(arguments, package="some-tasks", version=None, keep=False)))
     assert (gone.action, gone.version, gone.keep) == ("remove", None, False)
 

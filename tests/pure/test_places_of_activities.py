@@ -1,5 +1,6 @@
 """Where, and as whom, environments are made on each kind of resource."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,9 +8,11 @@ import pytest
 
 from services.executor.environments.building import BuildSettings, place_name, site_of
 from services.executor.environments.slurm_builds import slurm_build
+from services.executor.environments.uv_program import UvProgram, own_uv
 from shared.contracts.holds import Connection
 from shared.contracts.resources import SlurmRunnerConfig
-from shared.pipes import JOBS, place_of_activities, roots_of
+from shared.pipes import JOBS, Hello, place_of_activities, roots_of
+from shared.resource_side import platforms
 from tests.pure.test_golden_contracts import profile, resource
 from tests.workshop.registry import seed
 
@@ -48,7 +51,37 @@ def test_each_user_of_a_cluster_behind_ssh_has_environments_of_their_own() -> No
     assert place_name(far) == f"{far.resource.id}/{far.profile.id}"
     site = site_of(far, BuildSettings(time_limit_seconds=5))
     assert (site.root, site.uv) == (seed("profile_slurm_ssh")["tasks_remote_dir"], None)
+    uv = UvProgram(path=Path("/opt/uv"), sha256="ab12")
+    assert site_of(here, BuildSettings(uv=uv)).uv == "/opt/uv"
+    assert site_of(far, BuildSettings(uv=uv)).uv == f"{site.root}/.uv/ab12/uv"
     assert site_of(here, BuildSettings()).root == seed("resource_slurm_sudo")["tasks_local_dir"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "libc", "fits"),
+    [
+        ("x86_64", "glibc 2.17", True),
+        ("x86_64", "glibc 2.40", True),
+        ("x86_64", "glibc 2.5", False),
+        ("aarch64", "glibc 2.40", False),
+        ("x86_64", "", False),
+        ("", "", False),
+    ],
+)
+def test_uv_goes_only_where_it_can_be_expected_to_run(machine: str, libc: str, fits: bool) -> None:  # noqa: FBT001
+    uv = UvProgram(path=Path("/opt/uv"), sha256="ab12", needs={"x86_64": (2, 17)})
+    assert uv.fits(host(machine=machine, libc=libc)) == fits
+
+
+def test_the_uv_of_this_installation_fits_this_machine() -> None:
+    uv = own_uv()
+    assert uv is not None
+    assert uv.fits(host(machine=platforms.machine(), libc=platforms.libc()))
+
+
+def host(**fields: Any) -> Hello:
+    known = {"protocol": 1, "version": "1", "user": "ada", "uid": 1, "home": "/home/ada", "host": "login"}
+    return msgspec.convert({**known, "boot_id": "b", "python": "3.9.1", "clock": 0.0, "roots": {}, **fields}, Hello)
 
 
 PIXI = {"action": "create", "source": {"type": "pixi"}}

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from ulid import ULID
 
 from services.executor.environments.builds import Arguments, Site
 from services.executor.environments.slurm_builds import slurm_build
+from services.executor.environments.uv_program import UvProgram
 from services.executor.repositories.jobs import NewJob, add_units, insert_job
 from services.executor.repositories.progress import encode
 from shared.contracts.environments import ActivityKind
@@ -33,16 +33,19 @@ class BuildSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     index_urls: Sequence[str] = ()
     time_limit_seconds: float | None = None
+    uv: UvProgram | None = None
 
 
 def site_of(connection: Connection, settings: BuildSettings) -> Site:
     """Where and with what environments are made through a profile's connection."""
     spec, profile = connection.resource.spec, connection.profile.spec
-    remote = isinstance(profile, SlurmSshProfileSpec)
-    cache = profile.pixi_cache_dir if isinstance(profile, SlurmSshProfileSpec) else UNSET
+    remote = profile if isinstance(profile, SlurmSshProfileSpec) else None
+    root = spec.tasks_local_dir if remote is None else remote.tasks_remote_dir
+    cache = UNSET if remote is None else remote.pixi_cache_dir
+    uv = settings.uv
     return Site(
-        root=profile.tasks_remote_dir if isinstance(profile, SlurmSshProfileSpec) else spec.tasks_local_dir,
-        uv=None if remote else _own_uv(),
+        root=root,
+        uv=None if uv is None else str(uv.path) if remote is None else uv.below(root),
         index_urls=list(settings.index_urls),
         time_limit_seconds=settings.time_limit_seconds,
         pixi_cache_dir=cache if isinstance(cache, str) else None,
@@ -121,8 +124,3 @@ def _python(place: Connection) -> str:
     """What runs the builder: any Python will do, environments have their own."""
     spec = place.resource.spec
     return sys.executable if isinstance(spec, LocalResourceSpec) else spec.jobs_slurm_python_worker
-
-
-def _own_uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.is_file() else None

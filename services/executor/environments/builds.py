@@ -28,8 +28,7 @@ _PIXI_DEFAULTS = {"PIXI_CONCURRENT_SOLVES": 4, "PIXI_CONCURRENT_DOWNLOADS": 4, "
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Where environments of one resource and profile are made, and with what.
 
-    `root` is the tasks folder on the resource; `uv` a path there (or of a staged file, relative to the working
-    folder), None where pip does the work.
+    `root` is the tasks folder on the resource; `uv` a path there, where it may be missing; None: pip does the work.
     """
 
     root: str
@@ -80,9 +79,10 @@ def creation(
     }
 
 
-def rebuilding(arguments: Arguments, *, package: str, version: str, freeze: str | None) -> Arguments:
-    """Return the arguments that make it again, from those that made it."""
-    return {**arguments, "action": "rebuild", "package": package, "version": version, "freeze": freeze}
+def rebuilding(arguments: Arguments, *, package: str, version: str, freeze: str | None, uv: str | None) -> Arguments:
+    """Return the arguments that make it again, from those that made it; `uv` is where it is by now."""
+    again = {**arguments, "action": "rebuild", "package": package, "version": version, "freeze": freeze}
+    return again | {"uv": uv} if "uv" in arguments else again
 
 
 def compilation(arguments: Arguments, *, package: str, version: str) -> Arguments:

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.connections import Connections
 from services.executor.environments.access import check_may_change, no_such_environment
-from services.executor.environments.building import NewActivity, add_activity, new_activity_id
-from services.executor.environments.builds import Arguments, rebuilding, removal
+from services.executor.environments.building import BuildSettings, NewActivity, add_activity, new_activity_id, site_of
+from services.executor.environments.builds import Arguments, Site, rebuilding, removal
 from services.executor.environments.catalogue import Gallery
 from services.executor.environments.results import Built
 from services.executor.repositories import environments as rows
@@ -35,11 +35,18 @@ class Changes:
     """Takes the wish to change an environment."""
 
     def __init__(
-        self, *, database: Database, connections: Connections, gallery: Gallery, wake: Callable[[], None]
+        self,
+        *,
+        database: Database,
+        connections: Connections,
+        gallery: Gallery,
+        settings: BuildSettings,
+        wake: Callable[[], None],
     ) -> None:
         self._database = database
         self._connections = connections
         self._gallery = gallery
+        self._settings = settings
         self._wake = wake
 
     async def begin(self, caller: Caller, environment_id: str, kind: ActivityKind) -> Environment:
@@ -61,7 +68,7 @@ class Changes:
                     environment_id=row.id,
                     caller=caller,
                     connection=used,
-                    arguments=_arguments(row, kind),
+                    arguments=_arguments(row, kind, site_of(used, self._settings)),
                 )
                 await add_activity(connection, new)
                 values: dict[str, Any] = {"state": _MEANWHILE[kind], "state_before": row.state, "activity_id": new.id}
@@ -96,13 +103,13 @@ async def _needed(connection: AsyncConnection, row: Row[Any], kind: ActivityKind
     return True
 
 
-def _arguments(row: Row[Any], kind: ActivityKind) -> Arguments:
+def _arguments(row: Row[Any], kind: ActivityKind, site: Site) -> Arguments:
     made: Arguments = msgspec.json.decode(row.arguments)
     built = Built() if row.built is None else msgspec.json.decode(row.built, type=Built)
     if kind == "reactivate":
         if row.source == "existing":
             return made  # nothing was removed: it is looked at again
-        return rebuilding(made, package=row.package, version=row.version, freeze=built.freeze)
+        return rebuilding(made, package=row.package, version=row.version, freeze=built.freeze, uv=site.uv)
     return removal(
         made, package=row.package, version=row.version if built.folder else None, keep=kind == "deactivate"
     )
