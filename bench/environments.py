@@ -89,7 +89,8 @@ class Bench:
         self.version = made["version"]
         self.remove_and_rebuild("uv", UV, made)
         self.timed("uv, warm: create", lambda: self.build("create", UV))
-        self.timed("uv: compile, once it is ready", lambda: self.build("compile", UV))
+        self.build("remove", UV)
+        self.timed("uv, warm: create, compiled", lambda: self.build("create", UV, compiled=True))
         self.timed("uv: delete", lambda: self.build("remove", UV))
         made = self.timed("pip, cold: create", lambda: self.build("create", None))
         self.remove_and_rebuild("pip", None, made)

@@ -1,36 +1,25 @@
-"""Compiling what is installed to bytecode, after an environment counts as there: it takes longer than installing.
+"""Compiling what is installed to bytecode, for tasks that run as somebody who may not write there.
 
-It is for environments whose tasks run as somebody who may not write there, and would compile again each time.
+They would compile everything again each time. It takes longer than installing: it is done where it is asked for.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 
-from shared.builder import answers, trees
-from shared.builder.answers import Answer
-from shared.builder.commands import Commands
-from shared.builder.failures import Failure
-from shared.builder.places import Place
-from shared.builder.request import Request
+from shared.builder.commands import Commands, say
 from shared.builder.steps import Steps
 
-_NICE = 10
-# What a package holds for other Pythons does not compile, and need not.
-_PROGRAM = "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2, workers=0)"
+# What a package holds for other Pythons does not compile, and need not. Others have the processors first.
+_PROGRAM = """
+import compileall, os, sysconfig
+os.nice(10)
+compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=min(8, len(os.sched_getaffinity(0))))
+"""
 
 
-def compile_all(request: Request, commands: Commands) -> Answer:
-    """Compile everything, and let others have the processors first; killed at any point it can be repeated."""
-    place = Place(request.root, *request.known_package(), request.environment_id)
-    record = place.ready()
-    command = record.get("command") if record else None
-    if not isinstance(command, list):
-        raise Failure("environment_not_found", f"there is no complete environment at {place.folder}")
-    os.nice(_NICE)
-    Steps(1).next("compile to bytecode")
-    done = commands.run([*command, "-I", "-c", _PROGRAM], cwd="/")
-    if done.code:
-        raise Failure("compilation_failed", f"not all of it could be compiled: {done.words}")
-    trees.open_to_readers(place.folder)
-    return answers.placed(place)
+def compile_all(commands: Commands, python: Sequence[str], steps: Steps) -> None:
+    """Compile everything; what cannot be compiled only makes tasks start more slowly."""
+    steps.next("compile to bytecode")
+    if commands.run([*python, "-I", "-c", _PROGRAM], cwd="/", quiet=True).code:
+        say("not all of it could be compiled: tasks start more slowly")

@@ -38,7 +38,6 @@ CODES = (
     "environment_not_found",
     "environment_incomplete",
     "freeze_differs",
-    "compilation_failed",
     "builder_failed",
 )
 

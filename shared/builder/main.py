@@ -13,7 +13,7 @@ import signal
 import sys
 from types import FrameType
 
-from shared.builder import compiling, existing, removal
+from shared.builder import existing, removal
 from shared.builder.answers import Answer
 from shared.builder.commands import Commands, say
 from shared.builder.failures import Failure
@@ -80,8 +80,6 @@ def _locked(request: Request, commands: Commands, scratch: Scratch) -> Answer:
         return removal.remove(request)
     if request.action == "measure":
         return removal.measure(request)
-    if request.action == "compile":
-        return compiling.compile_all(request, commands)
     kind = PixiProjects if request.source_type == "pixi" else Venvs
     work = kind(request, commands, scratch)
     return work.create() if request.action == "create" else work.rebuild()

@@ -10,6 +10,7 @@ from shared.builder import answers, trees
 from shared.builder.answers import Answer
 from shared.builder.archives import ArchiveName, unpack
 from shared.builder.commands import Commands, Finished
+from shared.builder.compiling import compile_all
 from shared.builder.contents import Contents, look, show_freeze
 from shared.builder.failures import Failure
 from shared.builder.kernel import to_disk
@@ -57,13 +58,13 @@ class PixiProjects:
                 return self.again(place)
             place.discard()
         place = Place(self._request.root, name.package, version(name.version), self._request.environment_id)
-        steps = Steps(5)
+        steps = Steps(5 + self._request.compiled)
         with place.discarded_on_failure():
             steps.next(f"unpack {name.file_name}")
             self._unpack(file, place)
             self._install(place, steps)
             steps.next("look for the tasks")
-            return self._finish(place, look(self._commands, self._python(place), name.package))
+            return self._finish(place, look(self._commands, self._python(place), name.package), steps)
 
     def rebuild(self) -> Answer:
         """Make it again from the project and the lock file that were kept; a failure leaves them."""
@@ -73,13 +74,13 @@ class PixiProjects:
         before = _read(place.path(PROJECT, LOCK))
         if before is None:
             raise nothing_kept(place)
-        steps = Steps(4)
+        steps = Steps(4 + self._request.compiled)
         self._use_lock = True
         with place.discarded_on_failure(PROJECT, PIXI_ENVIRONMENTS):
             self._install(place, steps)
             steps.next("compare")
             self._compare(place, before)
-            return self._finish(place, look(self._commands, self._python(place), place.package))
+            return self._finish(place, look(self._commands, self._python(place), place.package), steps)
 
     def again(self, place: Place) -> Answer:
         """Answer what is there."""
@@ -121,9 +122,11 @@ class PixiProjects:
         place.write(WRAPPER, f'{_WRAPPER_HEAD}{hook.output.rstrip()}\nexec python "$@"\n'.encode())
         os.chmod(place.path(WRAPPER), 0o755)  # noqa: S103 - everybody who may read it runs it
 
-    def _finish(self, place: Place, contents: Contents) -> Answer:
+    def _finish(self, place: Place, contents: Contents, steps: Steps) -> Answer:
         show_freeze(contents)
         answer = self._described(place, contents)
+        if self._request.compiled:
+            compile_all(self._commands, [self._python(place)], steps)
         trees.open_to_readers(place.folder)
         place.write(FREEZE, contents.freeze.encode())
         to_disk(place.folder)

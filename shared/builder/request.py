@@ -10,7 +10,7 @@ from shared.builder import names
 from shared.builder.failures import Failure
 
 FORMAT = 1
-ACTIONS = ("create", "rebuild", "compile", "remove", "measure")
+ACTIONS = ("create", "rebuild", "remove", "measure")
 SOURCES = ("pypi", "wheel", "pixi", "existing")
 
 
@@ -117,6 +117,7 @@ class Request:
         self.pip_cache_dir = fields.optional_path("pip_cache_dir")
         self.index_urls = fields.texts("index_urls")
         self.keep = fields.flag("keep", default=False)
+        self.compiled = fields.flag("compiled", default=False)
         self.freeze = fields.optional_text("freeze")
         package, version = fields.optional_text("package"), fields.optional_text("version")
         self.package = names.package_name(package) if package else None

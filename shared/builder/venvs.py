@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from shared.builder import answers, trees
 from shared.builder.answers import Answer
 from shared.builder.commands import Commands
+from shared.builder.compiling import compile_all
 from shared.builder.contents import Contents, look, show_freeze
 from shared.builder.failures import Failure
 from shared.builder.installers import Installer, choose
@@ -45,7 +46,7 @@ class Venvs:
                 return self.again(place)
             place.discard()
         installer = self._installer()
-        steps = Steps((3 if wheel else 4) + bool(self._pre) + bool(self._post))
+        steps = Steps((3 if wheel else 4) + bool(self._pre) + bool(self._post) + self._request.compiled)
         version = name.version if name else self._find(package, installer, steps)
         place = Place(self._request.root, package, version, self._request.environment_id)
         with place.discarded_on_failure():
@@ -55,7 +56,7 @@ class Venvs:
             steps.next("look for the tasks")
             contents = look(self._commands, _python(place), package)
             check_held([*self._pre, *self._post], contents)
-            return self._finish(place, contents, installer.name)
+            return self._finish(place, contents, installer.name, steps)
 
     def rebuild(self) -> Answer:
         """Make it again, exactly as it was; a failure leaves what was kept."""
@@ -65,7 +66,7 @@ class Venvs:
         freeze = self._request.freeze or _kept_freeze(place)
         wheel = kept_file(place) or (sent_file(self._request) if self._request.source_type == "wheel" else None)
         installer = self._installer()
-        steps = Steps(3)
+        steps = Steps(3 + self._request.compiled)
         place.discard(VENV)
         with place.discarded_on_failure(VENV):
             place.make()
@@ -76,7 +77,7 @@ class Venvs:
             steps.next("compare")
             contents = look(self._commands, _python(place), place.package)
             _compare(contents.freeze, freeze)
-            return self._finish(place, contents, installer.name)
+            return self._finish(place, contents, installer.name, steps)
 
     def again(self, place: Place) -> Answer:
         """Answer what is there."""
@@ -87,9 +88,11 @@ class Venvs:
         answer = answers.described(contents, command=[_python(place)], installer=name)
         return {**answer, **answers.placed(place), "made_before": True}
 
-    def _finish(self, place: Place, contents: Contents, installer: str) -> Answer:
+    def _finish(self, place: Place, contents: Contents, installer: str, steps: Steps) -> Answer:
         show_freeze(contents)
         answer = answers.described(contents, command=[_python(place)], installer=installer)
+        if self._request.compiled:
+            compile_all(self._commands, [_python(place)], steps)
         trees.open_to_readers(place.folder)
         place.write(FREEZE, contents.freeze.encode())
         to_disk(place.folder)

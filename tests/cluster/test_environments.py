@@ -196,6 +196,18 @@ async def made_of(site: ClusterStackSite, profile_id: str, package: str) -> tupl
     return ready, log.decode()
 
 
+async def test_what_scientists_run_and_may_not_write_to_is_compiled_when_it_is_ready(sudo_site: SudoSite) -> None:
+    site, ada = sudo_site, sudo_site.cluster.users.ada
+    ready, _ = await made_of(site, site.profile(ada), add_tasks(site))
+    folder = Path(ready.folder or "")
+    files = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
+    [compiled] = folder.rglob("look.*.pyc")
+    assert (compiled.owner(), stat.S_IMODE(compiled.stat().st_mode)) == (site.service_user.name, 0o644)
+    look = TaskRun(environment_id=ready.id, task="Look", zarr_urls=["/a"], needs_parallel=Needs(cpus_per_task=1))
+    assert (await run(site, ada, look)).state == "succeeded"
+    assert {path: path.lstat().st_mtime_ns for path in folder.rglob("*")} == files
+
+
 async def test_a_task_cannot_change_the_environment_that_it_runs_in(sudo_site: SudoSite) -> None:
     site = sudo_site
     if not (site.index.folder / "changing-tasks").exists():

@@ -16,7 +16,7 @@ from shared.contracts.environments import (
     EnvironmentFromWheel,
 )
 from shared.contracts.problems import FieldError
-from shared.contracts.resources import ResourceSpec
+from shared.contracts.resources import ResourceSpec, SlurmSudoResourceSpec
 from shared.errors import Invalid
 
 Arguments = dict[str, Any]
@@ -59,6 +59,8 @@ def creation(
     }
     if isinstance(create, EnvironmentFromExisting):
         return {**arguments, "package": create.package, "source": {"type": "existing", "python": create.path}}
+    # Scientists run what is another user's there, and cannot keep what they compile.
+    arguments["compiled"] = isinstance(spec, SlurmSudoResourceSpec)
     if isinstance(create, EnvironmentFromPixi):
         return {**arguments, "source": _pixi_source(create, spec, site, project_files or {})}
     arguments |= {
@@ -83,11 +85,6 @@ def rebuilding(arguments: Arguments, *, package: str, version: str, freeze: str 
     """Return the arguments that make it again, from those that made it; `uv` is where it is by now."""
     again = {**arguments, "action": "rebuild", "package": package, "version": version, "freeze": freeze}
     return again | {"uv": uv} if "uv" in arguments else again
-
-
-def compilation(arguments: Arguments, *, package: str, version: str) -> Arguments:
-    """Return the arguments that compile what is there to bytecode, for tasks that run as somebody else."""
-    return {**arguments, "action": "compile", "package": package, "version": version}
 
 
 def removal(arguments: Arguments, *, package: str, version: str | None, keep: bool) -> Arguments:

@@ -223,7 +223,7 @@ def test_a_wheel_with_a_file_outside_of_itself(site: BuildingSite, name: str) ->
 def test_a_request_that_is_not_complete(site: BuildingSite) -> None:
     assert refused(site, package="some-tasks", action="paint") == (
         "request_invalid",
-        "action must be one of create, rebuild, compile, remove, measure: 'paint'",
+        "action must be one of create, rebuild, remove, measure: 'paint'",
     )
     assert refused(site, package="some-tasks", environment_id="../x")[0] == "request_invalid"
     assert refused(site, package="some-tasks", root="relative")[0] == "request_invalid"

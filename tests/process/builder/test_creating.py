@@ -105,19 +105,24 @@ def test_everybody_may_read_an_environment_and_only_its_owner_change_it(site: Bu
     assert made["files"] > 3
 
 
-def test_it_is_compiled_when_that_is_asked_for_once_it_is_there(site: BuildingSite) -> None:
-    site.index.add_tasks("some-tasks", "1.0")
-    known = {"package": "some-tasks", "version": "1.0"}
-    assert site.start(action="compile", **known).failed()[0] == "environment_not_found"
-    made = site.start(package="some-tasks", more={"umask": 0o077}).done()
-    packages = Path(made["package_folder"]).parent
-    assert list(packages.rglob("*.pyc")) == []
-    (packages / "for_another_python.py").write_text("print 'hello'\n")
-    compiled = site.start(action="compile", **known).done()
-    assert compiled["files"] > made["files"]
-    (found,) = packages.glob("some_tasks/__pycache__/look.*.pyc")
+@pytest.mark.parametrize("uv", [UV, None])
+def test_it_is_compiled_before_it_is_ready_where_that_is_asked_for(site: BuildingSite, uv: str | None) -> None:
+    strange = {"some_tasks/for_another_python.py": "print 'hello'\n"}
+    site.index.add("some-tasks", "1.0", task_files("some_tasks") | strange)
+    known = {"package": "some-tasks", "version": "1.0", "uv": uv}
+    plain = site.start("env0", **known).done()
+    assert list(Path(plain["folder"]).rglob("*.pyc")) == []
+
+    build = site.start(compiled=True, more={"umask": 0o077}, **known)
+    made = build.done()
+    assert "step 5 of 5: compile to bytecode" in build.log
+    assert made["freeze"] == plain["freeze"]
+    assert made["files"] > plain["files"]
+    site.start(action="remove", keep=True, **known).done()
+    site.start(action="rebuild", compiled=True, **known).done()
+    [found] = Path(made["package_folder"]).glob("__pycache__/look.*.pyc")
     assert found.stat().st_mode & 0o044 == 0o044
-    assert site.start(action="compile", **known).done() == compiled
+    assert found.stat().st_mtime <= (Path(made["folder"]) / "ready").stat().st_mtime
 
 
 def test_an_environment_that_is_there_is_answered_and_not_made_again(site: BuildingSite) -> None:
