@@ -62,10 +62,11 @@ USER stoker
 HEALTHCHECK --interval=5s --timeout=5s --retries=6 CMD ["python3", "-I", "-S", "/opt/stoker/health"]
 ENTRYPOINT ["sh", "-c", "exec python -P -m services.$SERVICE \"$@\"", "stoker"]
 
+# Task environments are made with the pip that python3-venv brings along, which is in no path.
 FROM service AS submit-host
 USER root
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends slurm-client sudo \
+    && apt-get install --yes --no-install-recommends slurm-client sudo python3-venv \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY containers/sudoers /etc/sudoers.d/stoker
 RUN chmod 440 /etc/sudoers.d/stoker && python -P -c "import sys; from shared.bundle import agent_source; sys.stdout.buffer.write(agent_source())" \

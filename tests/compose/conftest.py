@@ -17,11 +17,9 @@ elif not RunningContainers.are_given():
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`place`: a test runs on each resource of the stack; `cluster_place`, `local_place`: on those of that kind."""
-    for argument, kinds in (("place", (True, False)), ("cluster_place", (True,)), ("local_place", (False,))):
-        if argument in metafunc.fixturenames:
-            chosen = [place for place in _places() if place.on_cluster in kinds]
-            metafunc.parametrize(argument, chosen, ids=lambda place: place.name)
+    """`place`: a test runs on each resource of the stack."""
+    if "place" in metafunc.fixturenames:
+        metafunc.parametrize("place", _places(), ids=lambda place: place.name)
 
 
 @cache
@@ -32,6 +30,16 @@ def _places() -> list[Place]:
 @pytest.fixture(scope="session")
 def address() -> StackAddress:
     return StackAddress.from_environment()
+
+
+@pytest.fixture
+def all_places() -> list[Place]:
+    return _places()
+
+
+@pytest.fixture
+def cluster_places() -> list[Place]:
+    return [place for place in _places() if place.on_cluster]
 
 
 @pytest.fixture

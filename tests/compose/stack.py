@@ -5,6 +5,7 @@
 | `STOKER_TEST_REGISTRY_URL`, `STOKER_TEST_EXECUTOR_URL`, `STOKER_TEST_POLLER_URL`, `STOKER_TEST_KEY` | the stack |
 | `STOKER_TEST_COMPOSE` | a command line, such as `docker-compose --project-name NAME`: for those that kill |
 | `STOKER_TEST_SECOND_EXECUTOR_URL` | where the service `executor-2` answers once it is started |
+| `STOKER_EXECUTOR_LEASE_SECONDS` | the lease of its executors |
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from shared.clients.base import ServiceClient
 from tests.waiting import until
 
 READY_SECONDS = 120.0
-_COMMAND_SECONDS = 120.0
+_COMMAND_SECONDS = 300.0
 _PREFIX = "STOKER_TEST_"
 
 
@@ -62,6 +63,7 @@ class RunningContainers:
 
     compose: tuple[str, ...]
     second_executor_url: str
+    lease_seconds: float
 
     @staticmethod
     def are_given() -> bool:
@@ -69,7 +71,8 @@ class RunningContainers:
 
     @classmethod
     def from_environment(cls) -> Self:
-        return cls(tuple(shlex.split(_variable("compose"))), _variable("second_executor_url"))
+        lease = float(os.environ.get("STOKER_EXECUTOR_LEASE_SECONDS", "30"))
+        return cls(tuple(shlex.split(_variable("compose"))), _variable("second_executor_url"), lease)
 
     async def call(self, *arguments: str) -> str:
         """Run one command of compose; what it said."""
@@ -84,6 +87,16 @@ class RunningContainers:
     async def inside(self, service: str, script: str) -> str:
         """What a shell script says in a service's container, as its user."""
         return await self.call("exec", "-T", service, "sh", "-c", script)
+
+    async def let_requeued_jobs_start(self) -> None:
+        """Once the cluster works: start at once what SLURM would let rest for two minutes after its node failed."""
+
+        async def works() -> bool:
+            return "yes" in await self.inside("cluster", "healthy >/dev/null 2>&1 && echo yes; true")
+
+        await until(works, "the cluster works", seconds=READY_SECONDS)
+        jobs = "$(squeue --noheader --states=PENDING --format=%A | sort -u)"
+        await self.inside("cluster", f"for job in {jobs}; do scontrol update JobId=$job StartTime=now; done")
 
     async def kill_and_start(self, *services: str) -> None:
         """SIGKILL for every process in these containers, then start them, in this order."""

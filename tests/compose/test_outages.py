@@ -1,145 +1,180 @@
 """Containers are killed, restarted and paused while jobs run: no unit runs twice, and none is given up for it."""
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
+from shared.contracts.jobs import Job
 from shared.contracts.needs import Retries
 from tests.compose.place import Place
 from tests.compose.stack import RunningContainers, StackAddress
-from tests.compose.work import END_SECONDS, events_to_the_end, some_have_ended, starts, submit_tracing
+from tests.compose.work import (
+    END_SECONDS,
+    UNITS,
+    events_to_the_end,
+    some_have_ended,
+    starts,
+    submit_long,
+    submit_tracing,
+    succeeds,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
-UNITS = 200
-UNIT_SECONDS = 0.2
-ONCE_EACH = dict.fromkeys(range(UNITS), 1)
+SERVICES = ("registry", "executor", "poller")
+AGAIN_WHEN_THE_MACHINE_DIED = Retries(count=1, on=frozenset({"runner_died", "node_failure", "vanished"}))
+
+
+async def underway(
+    address: StackAddress, places: Iterable[Place], *more: tuple[Iterable[Place], Retries]
+) -> list[list[Job]]:
+    """Jobs on these places, all of them in the middle of their work; `more` are those with retries."""
+    async with address.executor() as executor:
+        jobs = [
+            [await submit_long(executor, place, retries=retries) for place in chosen]
+            for chosen, retries in ((places, Retries()), *more)
+        ]
+        await asyncio.gather(*(some_have_ended(executor, job.id) for group in jobs for job in group))
+    return jobs
+
+
+async def all_succeed_each_unit_once(address: StackAddress, jobs: Iterable[Job]) -> None:
+    async with address.executor() as executor:
+        for job in jobs:
+            await succeeds(executor, job)
+            assert await starts(executor, job.id) == dict.fromkeys(range(job.unit_count), 1)
+
+
+async def all_succeed_and_what_had_ended_is_not_done_again(address: StackAddress, jobs: Iterable[Job]) -> None:
+    """Units that died are started once more, and no other."""
+    async with address.executor() as executor:
+        for job in jobs:
+            await succeeds(executor, job)
+            attempts = {unit.index: unit.attempt async for unit in executor.units(job.id)}
+            started = await starts(executor, job.id)
+            assert set(started) == set(range(UNITS))
+            assert all(1 <= started[unit] <= attempts[unit] for unit in started)
+            assert set(attempts.values()) == {1, 2}
+
+
+async def everything_works(address: StackAddress, places: Iterable[Place]) -> None:
+    await address.ready()
+    async with address.executor() as executor:
+        for job in [await submit_tracing(executor, place, units=4, seconds=0) for place in places]:
+            await succeeds(executor, job)
 
 
 @pytest.mark.parametrize("service", ["registry", "poller", "postgres", "redis"])
 async def test_a_killed_container_costs_no_unit(
-    address: StackAddress, containers: RunningContainers, place: Place, service: str
+    address: StackAddress, containers: RunningContainers, all_places: list[Place], service: str
 ) -> None:
-    async with address.executor() as executor:
-        job = await submit_tracing(executor, place, units=UNITS, seconds=UNIT_SECONDS)
-        await some_have_ended(executor, job.id)
-        await containers.kill_and_start(service)
-        events = await events_to_the_end(executor, job.id)
-        assert events[-1].state == "succeeded", events[-1]
-        assert await starts(executor, job.id) == ONCE_EACH
+    (jobs,) = await underway(address, all_places)
+    await containers.kill_and_start(service)
+    await all_succeed_each_unit_once(address, jobs)
     await address.ready()
 
 
-# In a container the executor is the machine of the local resource: what it runs there dies with it.
-async def test_a_killed_executor_costs_a_cluster_no_unit(
-    address: StackAddress, containers: RunningContainers, cluster_place: Place
+async def test_a_killed_executor_costs_clusters_no_unit_and_the_local_resource_what_ran_in_its_container(
+    address: StackAddress, containers: RunningContainers, all_places: list[Place]
 ) -> None:
-    await test_a_killed_container_costs_no_unit(address, containers, cluster_place, "executor")
-
-
-async def test_what_died_with_the_executors_container_is_lost_and_nothing_runs_twice(
-    address: StackAddress, containers: RunningContainers, local_place: Place
-) -> None:
+    # In a container the executor is the machine of the local resource: what it runs there dies with it.
+    here = [place for place in all_places if not place.on_cluster]
+    jobs, again = await underway(address, all_places, (here, AGAIN_WHEN_THE_MACHINE_DIED))
+    (once,) = (job for job in jobs if job.resource_id == here[0].resource_id)
+    await containers.kill_and_start("executor")
+    await all_succeed_each_unit_once(address, [job for job in jobs if job is not once])
+    await all_succeed_and_what_had_ended_is_not_done_again(address, again)
     async with address.executor() as executor:
-        job = await submit_tracing(executor, local_place, units=UNITS, seconds=UNIT_SECONDS)
-        await some_have_ended(executor, job.id)
-        await containers.kill_and_start("executor")
-        events = await events_to_the_end(executor, job.id)
-        assert events[-1].state == "failed"
-        counts = events[-1].counts
-        assert counts.succeeded > 0
-        assert counts.lost == UNITS - counts.succeeded
-        lost = [unit async for unit in executor.units(job.id, state="lost")]
+        end = (await events_to_the_end(executor, once.id))[-1]
+        assert end.state == "failed"
+        assert end.counts.succeeded > 0
+        assert end.counts.lost == UNITS - end.counts.succeeded
+        lost = [unit async for unit in executor.units(once.id, state="lost")]
         assert {unit.reason.code for unit in lost if unit.reason} == {"runner_died"}
-        assert set((await starts(executor, job.id)).values()) == {1}
-        assert await _still_works(address, local_place)
-    await address.ready()
+        assert set((await starts(executor, once.id)).values()) == {1}
+    await everything_works(address, all_places)
 
 
-async def test_what_died_with_the_executors_container_is_tried_again_where_that_was_asked_for(
-    address: StackAddress, containers: RunningContainers, local_place: Place
+async def test_a_killed_cluster_is_a_node_that_failed_and_its_units_are_tried_again_where_that_was_asked_for(
+    address: StackAddress, containers: RunningContainers, cluster_places: list[Place]
 ) -> None:
-    again = Retries(count=1, on=frozenset({"runner_died"}))
+    once, again = await underway(address, cluster_places, (cluster_places, AGAIN_WHEN_THE_MACHINE_DIED))
+    await containers.kill_and_start("cluster")
+    await containers.let_requeued_jobs_start()
+    await everything_works(address, cluster_places)
+    await all_succeed_and_what_had_ended_is_not_done_again(address, again)
     async with address.executor() as executor:
-        job = await submit_tracing(executor, local_place, units=UNITS, seconds=UNIT_SECONDS, retries=again)
-        await some_have_ended(executor, job.id)
-        await containers.kill_and_start("executor")
-        events = await events_to_the_end(executor, job.id)
-        assert events[-1].state == "succeeded", events[-1]
-        attempts = {unit.index: unit.attempt async for unit in executor.units(job.id)}
-        started = await starts(executor, job.id)
-    assert set(started) == set(range(UNITS))
-    assert all(1 <= started[unit] <= attempts[unit] for unit in started)
-    # What had ended before was not done anew.
-    assert min(attempts.values()) < max(attempts.values())
+        for job in once:
+            end = (await events_to_the_end(executor, job.id))[-1]
+            assert end.state == "failed"
+            failed = [unit async for unit in executor.units(job.id) if unit.state != "succeeded"]
+            assert {unit.reason.code for unit in failed if unit.reason} == {"node_failure"}
+            assert set((await starts(executor, job.id)).values()) == {1}
 
 
 @pytest.mark.parametrize("service", ["postgres", "redis"])
 async def test_a_restarted_server_costs_no_unit_and_no_event(
-    address: StackAddress, containers: RunningContainers, place: Place, service: str
+    address: StackAddress, containers: RunningContainers, all_places: list[Place], service: str
 ) -> None:
+    (jobs,) = await underway(address, all_places)
     async with address.executor() as executor:
-        job = await submit_tracing(executor, place, units=UNITS, seconds=UNIT_SECONDS)
-        listening = asyncio.create_task(events_to_the_end(executor, job.id))
-        await some_have_ended(executor, job.id)
+        listening = [asyncio.create_task(events_to_the_end(executor, job.id)) for job in jobs]
         await containers.call("restart", service)
-        events = await listening
-        assert events[-1].state == "succeeded", events[-1]
-        assert events[-1].counts.succeeded == UNITS
-        assert await starts(executor, job.id) == ONCE_EACH
+        for events in await asyncio.gather(*listening):
+            assert events[-1].state == "succeeded", events[-1]
+            assert events[-1].counts.succeeded == UNITS
+    await all_succeed_each_unit_once(address, jobs)
     await address.ready()
 
 
 async def test_a_cluster_that_stands_still_is_waited_for(
-    address: StackAddress, containers: RunningContainers, cluster_place: Place
+    address: StackAddress, containers: RunningContainers, cluster_places: list[Place]
 ) -> None:
+    (jobs,) = await underway(address, cluster_places)
     async with address.executor() as executor:
-        job = await submit_tracing(executor, cluster_place, units=UNITS, seconds=UNIT_SECONDS)
-        await some_have_ended(executor, job.id)
         await containers.call("pause", "cluster")
         try:
-            other = await submit_tracing(executor, cluster_place, units=4, seconds=0)
+            later = [await submit_tracing(executor, place, units=4, seconds=0) for place in cluster_places]
 
-            async def waits() -> bool:
-                return (await executor.job(other.id)).waiting_for is not None
+            async def all_wait() -> bool:
+                return all([(await executor.job(job.id)).waiting_for is not None for job in later])
 
-            await until(waits, "the job says what it waits for", seconds=END_SECONDS)
-            assert (await executor.job(job.id)).ended_at is None
+            await until(all_wait, "the jobs say what they wait for", seconds=END_SECONDS)
+            assert {(await executor.job(job.id)).ended_at for job in jobs} == {None}
         finally:
             await containers.call("unpause", "cluster")
-        for job_id, units in ((job.id, UNITS), (other.id, 4)):
-            events = await events_to_the_end(executor, job_id)
-            assert events[-1].state == "succeeded", events[-1]
-            assert await starts(executor, job_id) == dict.fromkeys(range(units), 1)
+    await all_succeed_each_unit_once(address, jobs + later)
 
 
-async def test_a_stack_that_was_killed_as_a_whole_knows_what_it_knew(
-    address: StackAddress, containers: RunningContainers, place: Place
+async def test_services_that_are_killed_all_at_once_know_what_they_knew_and_clusters_go_on(
+    address: StackAddress, containers: RunningContainers, all_places: list[Place], cluster_places: list[Place]
 ) -> None:
     async with address.executor() as executor:
-        job = await submit_tracing(executor, place, units=4, seconds=0)
-        before = await events_to_the_end(executor, job.id)
-        await containers.kill_and_start("postgres", "redis", "registry", "executor", "poller")
+        ended = [await submit_tracing(executor, place, units=4, seconds=0) for place in all_places]
+        before = [await events_to_the_end(executor, job.id) for job in ended]
+        (running,) = await underway(address, cluster_places)
+        await containers.kill_and_start("postgres", "redis", *SERVICES)
         await address.ready()
-        assert await events_to_the_end(executor, job.id) == before
-        assert [result.state async for result in executor.results(job.id)] == ["succeeded"] * 4
-        assert await _still_works(address, place)
+        assert [await events_to_the_end(executor, job.id) for job in ended] == before
+        for job in ended:
+            assert [result.state async for result in executor.results(job.id)] == ["succeeded"] * 4
+    await all_succeed_each_unit_once(address, running)
 
 
-async def test_work_on_a_cluster_outlives_the_whole_stack(
-    address: StackAddress, containers: RunningContainers, cluster_place: Place
+async def test_a_stack_that_is_taken_down_and_started_again_keeps_resources_keys_jobs_and_work(
+    address: StackAddress, containers: RunningContainers, all_places: list[Place]
 ) -> None:
-    async with address.executor() as executor:
-        job = await submit_tracing(executor, cluster_place, units=UNITS, seconds=UNIT_SECONDS)
-        await some_have_ended(executor, job.id)
-        await containers.kill_and_start("postgres", "redis", "registry", "executor", "poller")
+    async with address.registry() as registry, address.executor() as executor:
+        resources = [resource async for resource in registry.resources()]
+        ended = [await submit_tracing(executor, place, units=4, seconds=0) for place in all_places]
+        before = [await events_to_the_end(executor, job.id) for job in ended]
+        _, running = await underway(address, (), (all_places, AGAIN_WHEN_THE_MACHINE_DIED))
+        await containers.call("down")
+        await containers.call("up", "--detach")
+        await containers.let_requeued_jobs_start()
         await address.ready()
-        events = await events_to_the_end(executor, job.id)
-        assert events[-1].state == "succeeded", events[-1]
-        assert await starts(executor, job.id) == ONCE_EACH
-
-
-async def _still_works(address: StackAddress, place: Place) -> bool:
-    async with address.executor() as executor:
-        job = await submit_tracing(executor, place, units=4, seconds=0)
-        return (await events_to_the_end(executor, job.id))[-1].state == "succeeded"
+        assert [resource async for resource in registry.resources()] == resources
+        assert [await events_to_the_end(executor, job.id) for job in ended] == before
+    await everything_works(address, all_places)
+    await all_succeed_and_what_had_ended_is_not_done_again(address, running)

@@ -11,9 +11,11 @@ from shared.contracts.events import JobEvent
 from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
 from shared.contracts.needs import Retries
 from tests.compose.place import Place
-from tests.waiting import until
 
 END_SECONDS = 300.0
+UNITS = 200
+LONG_SECONDS = 12.0
+ONCE_EACH = dict.fromkeys(range(UNITS), 1)
 _TRACE = "starts.txt"
 
 
@@ -26,6 +28,9 @@ async def submit_tracing(
         profile_id=place.profile_id,
         command=["sh", "-c", script, "unit", "{unit}", "{out_json}"],
         units=[{} for _ in range(units)],
+        # Four at once here, eight on a cluster: several jobs fit there side by side.
+        parallel_tasks_per_job=4,
+        tasks_per_job=-(-units // 2) if place.on_cluster else None,
         retries=retries or Retries(),
     )
     return await executor.submit(wanted)
@@ -39,14 +44,26 @@ async def starts(executor: ExecutorClient, job_id: str) -> Counter[int]:
         return Counter(int(line) for line in archive.read(name).split())
 
 
+async def succeeds(executor: ExecutorClient, job: Job) -> None:
+    """Wait for a job's end, which is a good one for all units."""
+    end = (await events_to_the_end(executor, job.id))[-1]
+    assert end.state == "succeeded", end
+    assert end.counts.succeeded == job.unit_count
+
+
+async def submit_long(executor: ExecutorClient, place: Place, *, retries: Retries | None = None) -> Job:
+    """A job of 200 units that takes some seconds on any resource: time enough to do something to the stack."""
+    at_once = 8 if place.on_cluster else 4
+    return await submit_tracing(executor, place, units=UNITS, seconds=LONG_SECONDS * at_once / UNITS, retries=retries)
+
+
 async def some_have_ended(executor: ExecutorClient, job_id: str) -> None:
     """Wait until the job is in the middle of its work."""
-
-    async def underway() -> bool:
-        counts = (await executor.job(job_id)).counts
-        return counts.succeeded > 0 and counts.running > 0
-
-    await until(underway, f"units of job {job_id} run and end", seconds=END_SECONDS)
+    async with asyncio.timeout(END_SECONDS), aclosing(executor.events(job_id=job_id, after=0)) as events:
+        async for event in events:
+            assert event.state not in FINAL_JOB_STATES, event
+            if event.counts.succeeded and event.counts.running:
+                return
 
 
 async def events_to_the_end(executor: ExecutorClient, job_id: str) -> list[JobEvent]:
