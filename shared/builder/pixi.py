@@ -58,7 +58,7 @@ class PixiProjects:
                 return self.again(place)
             place.discard()
         place = Place(self._request.root, name.package, version(name.version), self._request.environment_id)
-        steps = Steps(5 + self._request.compiled)
+        steps = Steps(4 + self._request.compiled)
         with place.discarded_on_failure():
             steps.next(f"unpack {name.file_name}")
             self._unpack(file, place)
@@ -74,7 +74,7 @@ class PixiProjects:
         before = _read(place.path(PROJECT, LOCK))
         if before is None:
             raise nothing_kept(place)
-        steps = Steps(4 + self._request.compiled)
+        steps = Steps(3 + self._request.compiled)
         self._use_lock = True
         with place.discarded_on_failure(PROJECT, PIXI_ENVIRONMENTS):
             self._install(place, steps)

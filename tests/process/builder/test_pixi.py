@@ -77,6 +77,13 @@ def test_made_again_it_has_the_same_lock_file(pixi: PixiSite) -> None:
     assert site.left() == []
 
 
+def test_it_is_compiled_before_it_is_ready_where_that_is_asked_for(pixi: PixiSite) -> None:
+    build = pixi.site.start(source=pixi.source(pixi.archive()), compiled=True)
+    made = build.done()
+    assert "step 5 of 5: compile to bytecode" in build.log
+    assert list(Path(made["package_folder"]).glob("__pycache__/look.*.pyc"))
+
+
 def test_the_project_file_that_is_sent_replaces_the_archives(pixi: PixiSite) -> None:
     archive = pixi.archive(**{"pixi.toml": pixi.project("9.*")})
     made = pixi.create(archive, project_files={"pixi.toml": pixi.project()})
