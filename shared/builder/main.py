@@ -1,7 +1,8 @@
 """Start of the builder: `builder.py --args-json FILE --out-json FILE`.
 
 Exit codes: 0 the out file says what came of it (`outcome` is `done` or `failed`), 64 wrong usage, 70 there is no out
-file because of an error that its log shows. Killed by a signal: nothing is said, and the next attempt tidies up.
+file because of an error that its log shows, 128 and a signal's number: it was told to end, and has tidied up (why is for
+the runner to say). Killed by a signal: nothing is said, and the next attempt tidies up.
 """
 
 from __future__ import annotations
@@ -26,10 +27,19 @@ from shared.builder.venvs import Venvs
 
 USAGE_EXIT = 64
 FAILED_EXIT = 70
+SIGNAL_EXIT = 128
 _UMASK = 0o022
 _FOREIGN = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class _Interrupted(Failure):
+    """It was told to end, by this signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted", f"it was ended by signal {number} ({signal.Signals(number).name})")
+        self.number = number
 
 
 def main(arguments: list[str]) -> int:
@@ -45,6 +55,9 @@ def main(arguments: list[str]) -> int:
     out = os.path.abspath(options["--out-json"])
     try:
         result: Answer = {"outcome": "done", "environment": _act(read_request(options["--args-json"]))}
+    except _Interrupted as interruption:
+        say(f"failed: {interruption.text}")
+        return SIGNAL_EXIT + interruption.number
     except Failure as failure:
         result = _failed(failure)
     except OSError as error:
@@ -95,7 +108,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     del frame
     for again in (signal.SIGTERM, signal.SIGINT):
         signal.signal(again, signal.SIG_IGN)
-    raise Failure("interrupted", f"it was ended by signal {number} ({signal.Signals(number).name})")
+    raise _Interrupted(number)
 
 
 def _failure_of(error: OSError) -> Failure:

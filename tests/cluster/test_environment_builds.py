@@ -34,12 +34,12 @@ def of_archive(place: Place, archive: Path, **more: str) -> EnvironmentFromPixi:
     )
 
 
-def slurm_job_of(site: ClusterStackSite, place: Place, environment: Environment) -> dict[str, str]:
-    """What SLURM knows of the job that the latest activity was."""
+def slurm_job_of(site: ClusterStackSite, place: Place, environment: Environment, state: str) -> dict[str, str]:
+    """What SLURM knows of the job that the latest activity was, once it is in this state."""
     assert environment.activity is not None
     [script] = place.jobs.glob(f"*/{environment.activity.id}/launches/*.sh")
     named = ("squeue", "--noheader", "--states=all", "--format=%A", f"--name={script.stem}")
-    return site.cluster.job(site.cluster.administer(*named).stdout.strip())
+    return site.cluster.wait_for_job(site.cluster.administer(*named).stdout.strip(), state)
 
 
 async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scientists(
@@ -53,9 +53,9 @@ async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scienti
         ready = await settled(site, made.id)
         assert (ready.state, ready.installer) == ("ready", "pixi"), (ready, site.stack.logs())
         assert Path(ready.folder or "").owner() == place.maker.name
-        job = slurm_job_of(site, place, ready)
+        job = slurm_job_of(site, place, ready, "COMPLETED")
         assert job["UserId"].startswith(f"{place.maker.name}(")
-        assert (job["JobState"], job["Partition"], job["NodeList"]) == ("COMPLETED", "main", "n2")
+        assert (job["Partition"], job["NodeList"]) == ("main", "n2")
         assert (job["NumCPUs"], job["TimeLimit"], job["MinMemoryNode"]) == ("2", "00:05:00", "300M")
         assert ready.activity is not None
         [said] = place.jobs.glob(f"*/{ready.activity.id}/slurm/*.log")
@@ -72,7 +72,7 @@ async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scienti
         await executor.reactivate_environment(ready.id)
         again = await settled(site, ready.id)
         assert again.state == "ready", again
-        assert slurm_job_of(site, place, again)["JobState"] == "COMPLETED"
+        assert slurm_job_of(site, place, again, "COMPLETED")["Partition"] == "main"
         assert await executor.freeze(ready.id) == before
         assert before.lock is not None
 
@@ -112,8 +112,8 @@ async def test_a_build_that_waits_in_the_queue_says_why_and_is_cancelled_there(
     await until((control / "begun").exists, "the build beside the agent", seconds=120)
     queued = await created(site, of_archive(place, projects.archive()))
     await waiting_for(site, queued.id, "not to be started yet")
-    job = slurm_job_of(site, place, queued)
-    assert (job["JobState"], job["Reason"]) == ("PENDING", "BeginTime")
+    job = slurm_job_of(site, place, queued, "PENDING")
+    assert job["Reason"] == "BeginTime"
     assert queued.activity is not None
     async with site.stack.executor() as executor:
         await executor.cancel_activity(queued.activity.id)
@@ -122,7 +122,7 @@ async def test_a_build_that_waits_in_the_queue_says_why_and_is_cancelled_there(
     await asyncio.to_thread(site.cluster.wait_for_job, job["JobId"], "CANCELLED")
     (control / "go-on").touch()
     assert (await settled(site, beside.id)).state == "ready"
-    assert [path.name for path in place.tasks.iterdir()] == [name]
+    assert {path.partition("/")[0] for path in place.left()} == {name}
 
 
 @pytest.mark.parametrize("site", ["sudo"], indirect=True)
@@ -140,7 +140,7 @@ async def test_a_build_in_slurm_does_not_notice_that_the_executor_is_killed(
     ready = await settled(site, made.id)
     assert (ready.state, ready.reason) == ("ready", None), ready
     # By the job that was there before: it is the only one.
-    assert slurm_job_of(site, place, ready)["JobState"] == "COMPLETED"
+    assert slurm_job_of(site, place, ready, "COMPLETED")["Partition"] == "main"
 
 
 @pytest.mark.parametrize("site", ["ssh"], indirect=True)
@@ -177,9 +177,7 @@ async def begun(
         await stream.aclose()
     shown = await executor.environment(made.id)
     assert shown.activity is not None
-    job = slurm_job_of(site, place, shown)
-    assert job["JobState"] == "RUNNING"
-    return job
+    return slurm_job_of(site, place, shown, "RUNNING")
 
 
 @pytest.mark.parametrize("site", ["ssh"], indirect=True)
@@ -193,6 +191,6 @@ async def test_packages_of_the_index_are_installed_in_slurm_where_the_configurat
     wanted = EnvironmentFromPypi(profile_id=place.profile_id, package=name)
     ready = await settled(site, (await created(site, wanted)).id)
     assert ready.state == "ready", (ready, site.stack.logs())
-    job = slurm_job_of(site, place, ready)
-    assert (job["JobState"], job["NumCPUs"], job["MinMemoryCPU"]) == ("COMPLETED", "2", "150M")
+    job = slurm_job_of(site, place, ready, "COMPLETED")
+    assert (job["NumCPUs"], job["MinMemoryCPU"]) == ("2", "150M")
     assert await seen_by_task(site, place.profile_id, ready) == "/data/a"

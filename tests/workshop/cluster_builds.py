@@ -33,8 +33,9 @@ class Place(NamedTuple):
     jobs: Path
 
     def left(self) -> list[str]:
-        """All that is in the folder of environments."""
-        return [str(path) for path in self.tasks.rglob("*")]
+        """All that is in the folder of environments, without the uv that was sent for all of them."""
+        found = (path.relative_to(self.tasks) for path in self.tasks.rglob("*"))
+        return [str(path) for path in found if path.parts[0] != ".uv"]
 
 
 async def place_on(site: ClusterStackSite, **changes: Any) -> Place:
