@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromPypi
-from tests.waiting import until
+from shared.contracts.environments import EnvironmentFromPypi
+from tests.workshop.environments import log_of, settled
 from tests.workshop.packages import Index, make_archive, make_wheel, manifest, task_files
 from tests.workshop.serving import World, problem
 
@@ -44,17 +44,6 @@ def left_in(world: World) -> list[str]:
     return [str(path) for path in (world.folder / "tasks").rglob("*")]
 
 
-async def settled(client: ExecutorClient, environment_id: str) -> Environment:
-    """The environment once its latest activity has ended."""
-
-    async def over() -> bool:
-        activity = (await client.environment(environment_id)).activity
-        return activity is not None and activity.state in FINAL_ACTIVITY_STATES
-
-    await until(over, f"the end of what is done to environment {environment_id}", seconds=120)
-    return await client.environment(environment_id)
-
-
 async def failure(world: World, client: ExecutorClient, package: str, **more: Any) -> tuple[str, str]:
     """Code and words of a creation that fails, of which nothing may be left."""
     create = EnvironmentFromPypi(profile_id=world.profile.id, package=package, **more)
@@ -62,8 +51,7 @@ async def failure(world: World, client: ExecutorClient, package: str, **more: An
     assert failed.reason is not None, failed
     assert failed.activity is not None
     assert (failed.state, failed.activity.state, failed.activity.reason) == ("failed", "failed", failed.reason)
-    log = b"".join([part async for part in client.activity_log(failed.activity.id)]).decode()
-    assert f"failed: {failed.reason.text}" in log
+    assert f"failed: {failed.reason.text}" in await log_of(client, failed.activity.id)
     return failed.reason.code, failed.reason.text
 
 

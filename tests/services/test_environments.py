@@ -10,13 +10,12 @@ import pytest
 
 from shared.clients.executor import ExecutorClient
 from shared.contracts.environments import (
-    FINAL_ACTIVITY_STATES,
-    Environment,
     EnvironmentFromPypi,
     EnvironmentFromWheel,
 )
 from shared.errors import Conflict, Forbidden, Invalid, NotFound
 from tests.waiting import until
+from tests.workshop.environments import log_of, settled
 from tests.workshop.packages import Index, make_wheel, task_files
 from tests.workshop.serving import World, ended, problem
 
@@ -42,21 +41,6 @@ async def building(world: World, index: Index) -> AsyncIterator[ExecutorClient]:
 
 def wanted(world: World, package: str = "some-tasks", version: str | None = None) -> EnvironmentFromPypi:
     return EnvironmentFromPypi(profile_id=world.profile.id, package=package, version=version)
-
-
-async def settled(client: ExecutorClient, environment_id: str) -> Environment:
-    """The environment once its latest activity has ended."""
-
-    async def over() -> bool:
-        activity = (await client.environment(environment_id)).activity
-        return activity is not None and activity.state in FINAL_ACTIVITY_STATES
-
-    await until(over, f"the end of what is done to environment {environment_id}")
-    return await client.environment(environment_id)
-
-
-async def log_of(client: ExecutorClient, activity_id: str) -> str:
-    return b"".join([part async for part in client.activity_log(activity_id)]).decode()
 
 
 def left_in(world: World) -> list[str]:
