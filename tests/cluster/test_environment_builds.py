@@ -56,7 +56,7 @@ async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scienti
         assert job["UserId"].startswith(f"{place.maker.name}(")
         assert (job["JobState"], job["Partition"], job["NodeList"]) == ("COMPLETED", "main", "n2")
         assert (job["NumCPUs"], job["TimeLimit"], job["MinMemoryNode"]) == ("2", "00:05:00", "300M")
-        assert await seen_by_task(site, place, ready) == "/data/a"
+        assert await seen_by_task(site, place.profile_id, ready) == "/data/a"
         before = await executor.freeze(ready.id)
         await asyncio.to_thread(projects.publish_needs, "2.0")
         await executor.deactivate_environment(ready.id)
@@ -146,4 +146,4 @@ async def test_packages_of_the_index_are_installed_in_slurm_where_the_configurat
     assert ready.state == "ready", (ready, site.stack.logs())
     job = slurm_job_of(site, place, ready)
     assert (job["JobState"], job["NumCPUs"], job["MinMemoryCPU"]) == ("COMPLETED", "2", "150M")
-    assert await seen_by_task(site, place, ready) == "/data/a"
+    assert await seen_by_task(site, place.profile_id, ready) == "/data/a"

@@ -53,7 +53,7 @@ async def test_an_environment_is_made_although_the_line_is_cut_meanwhile(ssh_sit
         log = b"".join([part async for part in executor.activity_log(ready.activity.id)]).decode()
     assert f"installed {name}-1.0" in log
     assert log.count("step 1 ") == 1  # it went on, and was not begun again
-    assert await seen_by_task(ssh_site, place, ready) == "/data/a"
+    assert await seen_by_task(ssh_site, place.profile_id, ready) == "/data/a"
 
 
 async def test_a_creation_waits_for_a_line_that_is_down_and_says_so(ssh_site: SshSite) -> None:

@@ -1,8 +1,6 @@
 """Environments over HTTP that no package index has a part in: of pixi projects, and such as are there already."""
 
 import asyncio
-import subprocess
-import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,16 +8,15 @@ import pytest
 
 from shared.clients.executor import ExecutorClient
 from shared.contracts.environments import (
-    FINAL_ACTIVITY_STATES,
     Environment,
     EnvironmentFromExisting,
     EnvironmentFromPixi,
 )
 from shared.contracts.jobs import JobSubmit
 from shared.contracts.tasks import TaskRun
-from shared.errors import Invalid, NotFound
-from tests.waiting import until
-from tests.workshop.packages import make_wheel, task_files
+from shared.errors import Invalid
+from tests.workshop.environments import gone, log_of, settled
+from tests.workshop.packages import make_environment
 from tests.workshop.pixi_projects import PixiProjects
 from tests.workshop.serving import World, ended
 
@@ -46,17 +43,6 @@ def of_archive(world: World, archive: Path, **more: bool) -> EnvironmentFromPixi
     )
 
 
-async def settled(client: ExecutorClient, environment_id: str) -> Environment:
-    """The environment once its latest activity has ended."""
-
-    async def over() -> bool:
-        activity = (await client.environment(environment_id)).activity
-        return activity is not None and activity.state in FINAL_ACTIVITY_STATES
-
-    await until(over, f"the end of what is done to environment {environment_id}", seconds=120)
-    return await client.environment(environment_id)
-
-
 async def made(
     client: ExecutorClient, create: EnvironmentFromPixi | EnvironmentFromExisting, state: str = "ready"
 ) -> Environment:
@@ -72,19 +58,6 @@ async def seen_by_task(world: World, client: ExecutorClient, environment_id: str
     assert job.state == "succeeded", job
     [unit] = [unit async for unit in client.units(job.id)]
     return str(unit.output["image_list_updates"][0]["zarr_url"])
-
-
-async def gone(client: ExecutorClient, environment_id: str) -> None:
-    """Wait until there is no such environment."""
-
-    async def absent() -> bool:
-        try:
-            await client.environment(environment_id)
-        except NotFound:
-            return True
-        return False
-
-    await until(absent, "the end of the environment", seconds=60)
 
 
 def left_in(world: World) -> list[str]:
@@ -142,8 +115,7 @@ async def test_a_pixi_project_that_cannot_be_solved_leaves_its_reason_and_nothin
     assert failed.reason is not None
     assert failed.activity is not None
     assert failed.reason.code == "pixi_failed"
-    log = b"".join([part async for part in building.activity_log(failed.activity.id)]).decode()
-    assert "some-tasks 9.*" in log
+    assert "some-tasks 9.*" in await log_of(building, failed.activity.id)
     assert left_in(world) == []
     for files, words in [
         ({"README.md": ""}, "neither pixi.toml nor"),
@@ -156,15 +128,6 @@ async def test_a_pixi_project_that_cannot_be_solved_leaves_its_reason_and_nothin
     assert (await made(building, of_archive(world, pixi.archive()))).id != failed.id
 
 
-def theirs(folder: Path) -> Path:
-    """A virtual environment with a task package, made by somebody else."""
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(folder)], check=True)
-    wheel = make_wheel(folder.parent / "wheels", "their-tasks", "3.1", task_files("their_tasks"))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(next(folder.glob("lib/python*/site-packages")))
-    return folder
-
-
 def state_of(folder: Path) -> list[tuple[str, int]]:
     return sorted((str(path), path.lstat().st_mtime_ns) for path in folder.rglob("*"))
 
@@ -172,7 +135,7 @@ def state_of(folder: Path) -> list[tuple[str, int]]:
 async def test_an_existing_environment_is_used_as_it_is_and_never_changed(
     world: World, tmp_path: Path, building: ExecutorClient
 ) -> None:
-    folder = await asyncio.to_thread(theirs, tmp_path / "theirs")
+    folder = await asyncio.to_thread(make_environment, tmp_path / "theirs", "their-tasks", "3.1")
     before = state_of(folder)
     create = EnvironmentFromExisting(profile_id=world.profile.id, path=str(folder), package="Their.Tasks")
     ready = await made(building, create)
@@ -194,7 +157,7 @@ async def test_an_existing_environment_is_used_as_it_is_and_never_changed(
 async def test_an_existing_environment_that_is_none_is_told_with_the_reason(
     world: World, tmp_path: Path, building: ExecutorClient
 ) -> None:
-    folder = await asyncio.to_thread(theirs, tmp_path / "theirs")
+    folder = await asyncio.to_thread(make_environment, tmp_path / "theirs", "their-tasks", "3.1")
     for path, package, code in [
         (tmp_path / "nowhere", "their-tasks", "environment_not_found"),
         (folder, "other-tasks", "package_not_found"),

@@ -10,15 +10,14 @@ import pytest
 
 from shared.clients.executor import ExecutorClient
 from shared.contracts.environments import (
-    FINAL_ACTIVITY_STATES,
-    Environment,
     EnvironmentFromPypi,
     EnvironmentFromWheel,
 )
 from shared.errors import Conflict, Forbidden, Invalid, NotFound
 from tests.waiting import until
+from tests.workshop.environments import log_of, settled
 from tests.workshop.packages import Index, make_wheel, task_files
-from tests.workshop.serving import World, problem
+from tests.workshop.serving import World, ended, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -42,21 +41,6 @@ async def building(world: World, index: Index) -> AsyncIterator[ExecutorClient]:
 
 def wanted(world: World, package: str = "some-tasks", version: str | None = None) -> EnvironmentFromPypi:
     return EnvironmentFromPypi(profile_id=world.profile.id, package=package, version=version)
-
-
-async def settled(client: ExecutorClient, environment_id: str) -> Environment:
-    """The environment once its latest activity has ended."""
-
-    async def over() -> bool:
-        activity = (await client.environment(environment_id)).activity
-        return activity is not None and activity.state in FINAL_ACTIVITY_STATES
-
-    await until(over, f"the end of what is done to environment {environment_id}")
-    return await client.environment(environment_id)
-
-
-async def log_of(client: ExecutorClient, activity_id: str) -> str:
-    return b"".join([part async for part in client.activity_log(activity_id)]).decode()
 
 
 def left_in(world: World) -> list[str]:
@@ -164,18 +148,34 @@ async def test_a_failed_creation_leaves_its_reason_and_its_log_and_nothing_on_di
     await settled(building, again.id)
 
 
-async def test_ten_at_once_of_which_two_are_the_same_are_nine(
-    world: World, index: Index, building: ExecutorClient
+async def test_ten_at_once_of_which_two_are_the_same_are_nine_and_all_else_goes_on_meanwhile(
+    world: World, index: Index, tmp_path: Path, building: ExecutorClient
 ) -> None:
-    for n in range(8):
-        index.add_tasks(f"tasks-{n}", "1.0")
-    names = [*(f"tasks-{n}" for n in range(8)), "some-tasks", "Some.Tasks"]
-    made = await asyncio.gather(*(building.create_environment(wanted(world, name)) for name in names))
+    control = tmp_path / "control"
+    names = [f"slow-{n}" for n in range(9)]
+    for name in names:
+        index.add_slow(control, name)
+    wanted_names = [*names, "Slow.8"]
+    made = await asyncio.gather(*(building.create_environment(wanted(world, name)) for name in wanted_names))
     assert made[-1].id == made[-2].id
     assert len({one.id for one in made}) == 9
+    # All nine are in the middle of it.
+    await until(lambda: _count_of(control / "begun", 9), "the builds", seconds=120)
+    job = await ended(building, (await building.submit(world.submission("true"))).id)
+    assert job.state == "succeeded"
+    assert [one.state async for one in building.environments()] == ["creating"] * 9
+    async with world.raw() as http:
+        answers = await asyncio.gather(*(http.get(f"/v1/environments/{one.id}") for one in made for _ in range(10)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert (await http.get("/health/ready")).status_code == 200
+    (control / "go-on").touch()
     ready = [await settled(building, one.id) for one in made]
     assert [(one.state, one.task_names) for one in ready] == [("ready", ["Look"])] * 10
     assert len({one.folder for one in ready}) == 9
+
+
+async def _count_of(path: Path, lines: int) -> bool:
+    return path.exists() and len(path.read_text().split()) >= lines
 
 
 async def test_wrong_requests_are_told_at_once_with_the_field(world: World, building: ExecutorClient) -> None:
@@ -197,6 +197,7 @@ async def test_wrong_requests_are_told_at_once_with_the_field(world: World, buil
             assert refused.status_code == 422, (fields, refused.text)
             assert path in [error["path"] for error in problem(refused)["errors"]], refused.text
     assert [one async for one in building.environments()] == []
+    assert left_in(world) == []
 
 
 async def test_users_see_the_environments_of_their_resources_and_change_their_own(

@@ -31,7 +31,7 @@ if os.path.exists(options.out_json):
 with open(options.args_json) as file:
     arguments = json.load(file)
 print(json.dumps(arguments))
-answer = arguments.get("answer")
+answer = arguments.get("answer", arguments.get("answers", {}).get(arguments.get("zarr_url")))
 if isinstance(answer, int):
     answer = {"parallelization_list": [{"zarr_url": f"/data/{n}", "init_args": {"n": n}} for n in range(answer)]}
 if answer is not None:
@@ -46,6 +46,7 @@ TASKS: list[dict[str, Any]] = [
     {"name": "Look", "executable_parallel": "look.py"},
     {"name": "Once", "executable_non_parallel": "answer.py", "args_schema_non_parallel": SCHEMA},
     {"name": "Convert", "executable_non_parallel": "answer.py", "type": "converter_non_parallel"},
+    {"name": "Each", "executable_parallel": "answer.py"},
     {"name": "Both", "executable_non_parallel": "answer.py", "executable_parallel": "answer.py"},
 ]
 
@@ -103,6 +104,22 @@ async def test_a_parallel_task_runs_once_for_each_image(
     again = await working.rerun(job.id)
     assert (await ended(working, again.id)).state == "succeeded"
     assert (again.task, again.unit_count) == ("Look", 5)
+
+
+async def test_of_a_parallel_task_some_units_fail_and_the_others_are_not_bothered(
+    world: World, working: ExecutorClient, environment_id: str
+) -> None:
+    urls = [f"/data/{n}.zarr" for n in range(6)]
+    wrong = {"image_list_updates": "all of them"}
+    arguments = {"fails": urls[1], "answers": {urls[2]: {"image_list_removals": [urls[2]]}, urls[4]: wrong}}
+    call = running(world, environment_id, "Each", zarr_urls=urls, arguments_parallel=arguments)
+    job, units = await run(working, call)
+    assert (job.state, job.counts.succeeded, job.counts.failed) == ("failed", 4, 2)
+    assert [unit.state for unit in units] == ["succeeded", "failed", "succeeded", "succeeded", "failed", "succeeded"]
+    codes = [unit.reason and unit.reason.code for unit in units]
+    assert codes == [None, "exit_code", None, None, "invalid_output", None]
+    assert units[2].output == {"image_list_removals": [urls[2]]}
+    assert units[1].exit_code == 3
 
 
 async def test_tasks_that_run_once_get_what_their_type_says(

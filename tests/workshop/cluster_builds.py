@@ -2,13 +2,10 @@
 
 import secrets
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.contracts.environments import (
-    FINAL_ACTIVITY_STATES,
-    Activity,
     Environment,
     EnvironmentFromExisting,
     EnvironmentFromPixi,
@@ -17,9 +14,9 @@ from shared.contracts.environments import (
 from shared.contracts.jobs import JobSubmit
 from shared.contracts.needs import Needs
 from shared.contracts.tasks import TaskRun
-from shared.errors import Unavailable
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
+from tests.workshop import environments
 from tests.workshop.cluster_stack import ClusterStackSite
 from tests.workshop.sudo_site import SudoSite
 
@@ -65,36 +62,26 @@ async def created(
 
 async def settled(site: ClusterStackSite, environment_id: str) -> Environment:
     """The environment once its latest activity has ended."""
-    await _until_activity(site, environment_id, lambda activity: activity.state in FINAL_ACTIVITY_STATES, "its end")
     async with site.stack.executor() as executor:
-        return await executor.environment(environment_id)
+        return await environments.settled(executor, environment_id)
 
 
 async def waiting_for(site: ClusterStackSite, environment_id: str, words: str) -> None:
     """Until its activity says what keeps it from going on."""
-    await _until_activity(site, environment_id, lambda activity: words in (activity.waiting_for or ""), words)
-
-
-async def _until_activity(
-    site: ClusterStackSite, environment_id: str, holds: Callable[[Activity], bool], what: str
-) -> None:
     async with site.stack.executor() as executor:
 
-        async def so() -> bool:
-            try:
-                activity = (await executor.environment(environment_id)).activity
-            except Unavailable:
-                return False
-            return activity is not None and holds(activity)
+        async def said() -> bool:
+            activity = (await executor.environment(environment_id)).activity
+            return activity is not None and words in (activity.waiting_for or "")
 
-        await until(so, f"{what} of what is done to environment {environment_id}", seconds=180)
+        await until(said, f"the activity waits for: {words}", seconds=60)
 
 
-async def seen_by_task(site: ClusterStackSite, place: Place, environment: Environment) -> str:
+async def seen_by_task(site: ClusterStackSite, profile_id: str, environment: Environment) -> str:
     """What ada's task of the environment answers, which is the name of its image."""
     wanted = TaskRun(environment_id=environment.id, task="Look", zarr_urls=["/data/a"], needs_parallel=ONE_CPU)
     async with site.stack.executor() as executor:
-        job = await executor.submit(JobSubmit(profile_id=place.profile_id, task=wanted))
+        job = await executor.submit(JobSubmit(profile_id=profile_id, task=wanted))
     assert (await site.until(job.id)).state == "succeeded"
     [unit] = await site.units(job.id)
     return str(unit.output["image_list_updates"][0]["zarr_url"])

@@ -2,7 +2,12 @@
 
 import io
 import json
+import re
+import shutil
+import subprocess
+import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -78,6 +83,15 @@ def make_wheel(
     return path
 
 
+def make_environment(folder: Path, name: str, version: str) -> Path:
+    """A virtual environment with a task package, as somebody else would make it; returns its folder."""
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(folder)], check=True)
+    wheel = make_wheel(folder / "wheels", name, version, task_files(name.replace("-", "_")))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(next(folder.glob("lib/python*/site-packages")))  # noqa: S202 - made just now
+    return folder
+
+
 def make_archive(path: Path, files: dict[str, str | bytes]) -> Path:
     """Write a .tar.gz of these files and return its path."""
     with tarfile.open(path, "w:gz") as archive:
@@ -124,6 +138,16 @@ class Index:
             f"{top}/backend.py": head + SLOW_BACKEND,
         }
         self._listed(make_archive(folder / f"{top}.tar.gz", files))
+
+    def add_real(self, requirement: str, python_version: str) -> None:
+        """A package from PyPI with all that it needs, as wheels for this Python."""
+        with tempfile.TemporaryDirectory() as folder:
+            options = ["--quiet", "--only-binary=:all:", f"--python-version={python_version}", f"--dest={folder}"]
+            subprocess.run([sys.executable, "-m", "pip", "download", *options, requirement], check=True)
+            for wheel in Path(folder).iterdir():
+                place = self.folder / re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
+                place.mkdir(exist_ok=True)
+                self._listed(Path(shutil.copy(wheel, place)))
 
     def _listed(self, file: Path) -> Path:
         files = sorted(one.name for one in file.parent.iterdir() if one.suffix != ".html")
