@@ -57,6 +57,9 @@ async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scienti
         assert job["UserId"].startswith(f"{place.maker.name}(")
         assert (job["JobState"], job["Partition"], job["NodeList"]) == ("COMPLETED", "main", "n2")
         assert (job["NumCPUs"], job["TimeLimit"], job["MinMemoryNode"]) == ("2", "00:05:00", "300M")
+        assert ready.activity is not None
+        [said] = place.jobs.glob(f"*/{ready.activity.id}/slurm/*.log")
+        assert "the preamble runs" in said.read_text()
         assert await seen_by_task(site, place.profile_id, ready) == "/data/a"
         before = await executor.freeze(ready.id)
         await asyncio.to_thread(projects.publish_needs, "2.0")
