@@ -10,7 +10,7 @@ from shared.clients.executor import ExecutorClient
 from shared.contracts.environments import Environment, EnvironmentFromPixi, EnvironmentFromPypi
 from tests.servers.slurm.installation import PublicInstallation, public_python
 from tests.waiting import until
-from tests.workshop.cluster_builds import Place, created, place_on, seen_by_task, settled
+from tests.workshop.cluster_builds import Place, created, place_on, seen_by_task, settled, waiting_for
 from tests.workshop.cluster_stack import ClusterStackSite
 from tests.workshop.pixi_projects import PixiProjects
 
@@ -37,8 +37,9 @@ def of_archive(place: Place, archive: Path, **more: str) -> EnvironmentFromPixi:
 def slurm_job_of(site: ClusterStackSite, place: Place, environment: Environment) -> dict[str, str]:
     """What SLURM knows of the job that the latest activity was."""
     assert environment.activity is not None
-    [log] = place.jobs.glob(f"*/{environment.activity.id}/slurm/*.log")
-    return site.cluster.job(log.stem)
+    [script] = place.jobs.glob(f"*/{environment.activity.id}/launches/*.sh")
+    named = ("squeue", "--noheader", "--states=all", "--format=%A", f"--name={script.stem}")
+    return site.cluster.job(site.cluster.administer(*named).stdout.strip())
 
 
 async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scientists(
@@ -56,6 +57,9 @@ async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scienti
         assert job["UserId"].startswith(f"{place.maker.name}(")
         assert (job["JobState"], job["Partition"], job["NodeList"]) == ("COMPLETED", "main", "n2")
         assert (job["NumCPUs"], job["TimeLimit"], job["MinMemoryNode"]) == ("2", "00:05:00", "300M")
+        assert ready.activity is not None
+        [said] = place.jobs.glob(f"*/{ready.activity.id}/slurm/*.log")
+        assert "the preamble runs" in said.read_text()
         assert await seen_by_task(site, place.profile_id, ready) == "/data/a"
         before = await executor.freeze(ready.id)
         await asyncio.to_thread(projects.publish_needs, "2.0")
@@ -64,7 +68,7 @@ async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scienti
         assert inactive.state == "inactive"
         assert inactive.activity is not None
         # Removing takes no time: nobody waits in a queue for it.
-        assert list(place.jobs.glob(f"*/{inactive.activity.id}/slurm/*.log")) == []
+        assert list(place.jobs.glob(f"*/{inactive.activity.id}/launches/*")) == []
         await executor.reactivate_environment(ready.id)
         again = await settled(site, ready.id)
         assert again.state == "ready", again
@@ -92,6 +96,51 @@ async def test_a_build_in_slurm_that_is_cancelled_leaves_nothing_and_a_new_reque
         (control / "go-on").touch()
         again = await settled(site, (await executor.create_environment(wanted)).id)
         assert again.state == "ready", again
+
+
+async def test_a_build_that_waits_in_the_queue_says_why_and_is_cancelled_there(
+    site: ClusterStackSite, projects: PixiProjects
+) -> None:
+    control = site.folder / f"control-{secrets.token_hex(4)}"
+    name = f"slow-beside-{site.kind}"
+    site.index.add_slow(control, name)
+    control.chmod(0o777)
+    later = SLURM | {"preamble": ["#SBATCH --begin=now+1hour"]}
+    place = await place_on(site, tasks_pixi_config=projects.config(SLURM_CONFIG=later))
+    # One beside the agent and one in SLURM: neither is looked after in the other's way.
+    beside = await created(site, EnvironmentFromPypi(profile_id=place.profile_id, package=name))
+    await until((control / "begun").exists, "the build beside the agent", seconds=120)
+    queued = await created(site, of_archive(place, projects.archive()))
+    await waiting_for(site, queued.id, "not to be started yet")
+    job = slurm_job_of(site, place, queued)
+    assert (job["JobState"], job["Reason"]) == ("PENDING", "BeginTime")
+    assert queued.activity is not None
+    async with site.stack.executor() as executor:
+        await executor.cancel_activity(queued.activity.id)
+    cancelled = await settled(site, queued.id)
+    assert (cancelled.state, cancelled.activity and cancelled.activity.state) == ("failed", "cancelled")
+    await asyncio.to_thread(site.cluster.wait_for_job, job["JobId"], "CANCELLED")
+    (control / "go-on").touch()
+    assert (await settled(site, beside.id)).state == "ready"
+    assert [path.name for path in place.tasks.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("site", ["sudo"], indirect=True)
+async def test_a_build_in_slurm_does_not_notice_that_the_executor_is_killed(
+    site: ClusterStackSite, projects: PixiProjects
+) -> None:
+    control = site.folder / f"control-{secrets.token_hex(4)}"
+    projects.add_slow_version(control)
+    place = await place_on(site, tasks_pixi_config=projects.slow_config(SLURM_CONFIG=SLURM))
+    made = await created(site, of_archive(place, projects.archive()))
+    await until((control / "begun").exists, "the build", seconds=120)
+    await asyncio.to_thread(site.stack.restarted, "executor", site.stack.kill("executor"))
+    await asyncio.to_thread(site.stack.ready)
+    (control / "go-on").touch()
+    ready = await settled(site, made.id)
+    assert (ready.state, ready.reason) == ("ready", None), ready
+    # By the job that was there before: it is the only one.
+    assert slurm_job_of(site, place, ready)["JobState"] == "COMPLETED"
 
 
 @pytest.mark.parametrize("site", ["ssh"], indirect=True)
