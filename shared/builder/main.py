@@ -1,8 +1,8 @@
 """Start of the builder: `builder.py --args-json FILE --out-json FILE`.
 
 Exit codes: 0 the out file says what came of it (`outcome` is `done` or `failed`), 64 wrong usage, 70 there is no out
-file because of an error that its log shows, 128 and a signal's number: it was told to end, and has tidied up (why is for
-the runner to say). Killed by a signal: nothing is said, and the next attempt tidies up.
+file because of an error that its log shows, 128 and a signal's number: it was told to end, and has tidied up (why is
+for the runner to say). Killed by a signal: nothing is said, and the next attempt tidies up.
 """
 
 from __future__ import annotations

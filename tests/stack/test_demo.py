@@ -42,7 +42,7 @@ class Demonstration:
 
     def leaves_nothing(self) -> bool:
         """Neither files nor processes."""
-        return not list(self.temporary.iterdir()) and not _carrying(f"TMPDIR={self.temporary}".encode())
+        return not list(self.temporary.iterdir()) and not _processes_of(self.temporary)
 
 
 @pytest.fixture
@@ -100,14 +100,15 @@ def test_interrupted_while_the_environment_is_made_it_leaves_nothing(demonstrati
     assert not demonstration.picture.exists()
 
 
-def _carrying(mark: bytes) -> list[int]:
-    """Processes that were started below the given environment."""
+def _processes_of(temporary: Path) -> list[int]:
+    """Processes that have it in their environment, or work below it: what runs jobs has an environment of its own."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            carries = mark in (folder / "environ").read_bytes()
+            marked = f"TMPDIR={temporary}".encode() in (folder / "environ").read_bytes()
+            below = str((folder / "cwd").readlink()).startswith(f"{temporary}/")
         except OSError:
             continue
-        if carries and process_lives(int(folder.name)):
+        if (marked or below) and process_lives(int(folder.name)):
             found.append(int(folder.name))
     return found
