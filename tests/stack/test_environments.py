@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromPypi
-from shared.errors import NotFound, Unavailable
+from shared.errors import Conflict, NotFound, Unavailable
 from tests.stack.jobs import local_profile
 from tests.stack.running import RunningStack, wait_for
 from tests.waiting import until
@@ -16,6 +16,7 @@ from tests.workshop.packages import Index
 pytestmark = pytest.mark.anyio
 
 WHEN_MAKING = ("creation.storing", "creation.stored", "dispatcher.after_launch", "collector.read", "collector.ended")
+WHEN_CANCELLING = ("cancellation.stored", "dispatcher.before_revoke", "dispatcher.cancelled")
 WHEN_CHANGING = (
     ("changes.storing", "dispatcher.launched", "changes.stored"),
     ("collector.read", "changes.stored", "dispatcher.after_launch"),
@@ -129,6 +130,45 @@ async def test_an_environment_is_changed_although_the_executor_dies(
             await asyncio.to_thread(_died, building_stack, points / name, pid)
             found = await settled(building_stack, made.id)
             assert (found and found.state) == state, (change, found)
+
+
+async def test_a_creation_is_cancelled_although_the_executor_dies(
+    building_stack: RunningStack, points: Path, index: Index, tmp_path: Path
+) -> None:
+    control = tmp_path / "control"
+    index.add_slow(control, "cancelled-tasks")
+    wanted = EnvironmentFromPypi(profile_id=await local_profile(building_stack), package="cancelled-tasks")
+    made = await created(building_stack, wanted, "cancelled")
+    await until((control / "begun").exists, "the build", seconds=60)
+    pid = building_stack.pid("executor")
+    for name in WHEN_CANCELLING:
+        (points / name).touch()
+    assert made.activity is not None
+    activity_id = made.activity.id
+
+    async def asked() -> bool:
+        async with building_stack.executor() as executor:
+            try:
+                await executor.cancel_activity(activity_id)
+            except Unavailable:
+                return False
+            except Conflict:
+                pass  # it has ended by an earlier call
+        return True
+
+    await until(asked, "the cancel call", seconds=60)
+    await asyncio.to_thread(_died, building_stack, points / WHEN_CANCELLING[-1], pid)
+    found = await settled(building_stack, made.id)
+    assert found is not None
+    assert (found.state, found.activity and found.activity.state) == ("failed", "cancelled")
+    async with building_stack.registry() as registry:
+        profile = await registry.profile(wanted.profile_id)
+        tasks = Path((await registry.resource(profile.resource_id)).spec.tasks_local_dir)
+    assert not (tasks / "cancelled-tasks").exists()
+    (control / "go-on").touch()
+    again = await settled(building_stack, (await created(building_stack, wanted, "again")).id)
+    assert again is not None
+    assert again.state == "ready"
 
 
 def test_environments_and_tasks_from_the_command_line(building_stack: RunningStack, tmp_path: Path) -> None:
