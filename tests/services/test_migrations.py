@@ -1,5 +1,8 @@
 """Schemas go forward and back on both kinds of database, and are what the code expects."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,24 @@ def test_it_goes_back_and_forward_again(database_url: str, location: Path, metad
         require_head(database_url, location, mend="mend it")
     upgrade(database_url, location)
     require_head(database_url, location, mend="mend it")
+
+
+@pytest.mark.parametrize(
+    ("service", "location", "revision"), [("registry", REGISTRY, "base"), ("executor", EXECUTOR, "0002")]
+)
+def test_the_command_takes_a_schema_back_and_forward_again(
+    sqlite_url: str, service: str, location: Path, revision: str
+) -> None:
+    def migrate(*arguments: str) -> None:
+        command = [sys.executable, "-m", f"services.{service}", "migrate", *arguments]
+        subprocess.run(command, env=os.environ | {"STOKER_DATABASE_URL": sqlite_url}, check=True, capture_output=True)
+
+    migrate()
+    migrate("--back-to", revision)
+    with pytest.raises(Conflict, match="mend it"):
+        require_head(sqlite_url, location, mend="mend it")
+    migrate()
+    require_head(sqlite_url, location, mend="mend it")
 
 
 def test_two_services_may_share_one_database(database_url: str) -> None:
