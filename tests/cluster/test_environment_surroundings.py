@@ -51,7 +51,7 @@ async def test_an_environment_is_made_although_the_line_is_cut_meanwhile(ssh_sit
     assert (ready.activity.state, ready.activity.waiting_for) == ("done", None)
     async with ssh_site.stack.executor() as executor:
         log = b"".join([part async for part in executor.activity_log(ready.activity.id)]).decode()
-    assert f"installed {name}-1.0" in log
+    assert f"{name}==1.0" in log
     assert log.count("step 1 ") == 1  # it went on, and was not begun again
     assert await seen_by_task(ssh_site, place.profile_id, ready) == "/data/a"
 
