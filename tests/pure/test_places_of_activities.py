@@ -53,7 +53,7 @@ def test_each_user_of_a_cluster_behind_ssh_has_environments_of_their_own() -> No
     assert (site.root, site.uv) == (seed("profile_slurm_ssh")["tasks_remote_dir"], None)
     uv = UvProgram(path=Path("/opt/uv"), sha256="ab12")
     assert site_of(here, BuildSettings(uv=uv)).uv == "/opt/uv"
-    assert site_of(far, BuildSettings(uv=uv)).uv == f"{site.root}/.uv/ab12/uv"
+    assert site_of(far, BuildSettings(uv=uv)).uv == f"{site.root}/.uv-ab12/uv"
     assert site_of(here, BuildSettings()).root == seed("resource_slurm_sudo")["tasks_local_dir"]
 
 

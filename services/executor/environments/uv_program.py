@@ -22,7 +22,7 @@ from shared.pipes import TASKS, AgentConnection, Hello, Place, Refused, StagedFi
 
 log = get_logger()
 
-_FOLDER = ".uv"
+_FOLDER = ".uv-"
 _NAME = "uv"
 _GLIBC = re.compile(r"glibc (\d+)\.(\d+)")
 _PLATFORM = re.compile(r"Tag: .*-manylinux_(\d+)_(\d+)_(\w+)")
@@ -38,7 +38,7 @@ class UvProgram(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def folder(self) -> str:
         """Where it is sent to, below a tasks folder."""
-        return f"{_FOLDER}/{self.sha256}"
+        return f"{_FOLDER}{self.sha256}"
 
     def below(self, root: str) -> str:
         """Its path in a tasks folder."""
