@@ -19,7 +19,8 @@ from tests.workshop.environments import log_of, settled
 from tests.workshop.packages import Index, make_archive, make_wheel, manifest, task_files
 from tests.workshop.serving import World, problem
 
-pytestmark = pytest.mark.anyio
+# What is stored of environments is tested on both databases in `test_environments.py`.
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
 
 WHEEL = "some_tasks-1.0-py3-none-any.whl"
 ARCHIVE = "some-tasks-1.0.tar.gz"

@@ -20,7 +20,8 @@ from tests.workshop.packages import make_environment
 from tests.workshop.pixi_projects import PixiProjects
 from tests.workshop.serving import World, ended
 
-pytestmark = pytest.mark.anyio
+# What is stored of environments is tested on both databases in `test_environments.py`.
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
 
 
 @pytest.fixture
