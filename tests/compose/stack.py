@@ -88,6 +88,11 @@ class RunningContainers:
         """What a shell script says in a service's container, as its user."""
         return await self.call("exec", "-T", service, "sh", "-c", script)
 
+    async def queue_is_written_down(self) -> None:
+        """Wait until SLURM has saved all jobs that run: a killed controller forgets those of its last seconds."""
+        unsaved = "find /shared/home -path '*/batches/*/claim' -newer /var/lib/cluster/slurmctld/job_state"
+        await self.inside("cluster", f'until [ -z "$({unsaved})" ]; do sleep 0.1; done')
+
     async def let_requeued_jobs_start(self) -> None:
         """Once the cluster works: start at once what SLURM would let rest for two minutes after its node failed."""
 

@@ -100,6 +100,7 @@ async def test_a_killed_cluster_is_a_node_that_failed_and_its_units_are_tried_ag
     address: StackAddress, containers: RunningContainers, cluster_places: list[Place]
 ) -> None:
     once, again = await underway(address, cluster_places, (cluster_places, AGAIN_WHEN_THE_MACHINE_DIED))
+    await containers.queue_is_written_down()
     await containers.kill_and_start("cluster")
     await containers.let_requeued_jobs_start()
     await everything_works(address, cluster_places)

@@ -14,7 +14,7 @@ from tests.compose.place import Place
 
 END_SECONDS = 300.0
 UNITS = 200
-LONG_SECONDS = 12.0
+LONG_SECONDS = 15.0
 ONCE_EACH = dict.fromkeys(range(UNITS), 1)
 _TRACE = "starts.txt"
 
