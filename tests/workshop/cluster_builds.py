@@ -35,7 +35,7 @@ class Place(NamedTuple):
     def left(self) -> list[str]:
         """All that is in the folder of environments, without the uv that was sent for all of them."""
         found = (path.relative_to(self.tasks) for path in self.tasks.rglob("*"))
-        return [str(path) for path in found if path.parts[0] != ".uv"]
+        return [str(path) for path in found if not path.parts[0].startswith(".uv-")]
 
 
 async def place_on(site: ClusterStackSite, **changes: Any) -> Place:
