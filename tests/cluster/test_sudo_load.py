@@ -9,6 +9,7 @@ import pytest
 
 from shared.contracts.jobs import Job
 from tests.servers.slurm.calls import CountedCommands
+from tests.waiting import until
 from tests.workshop.sudo_site import SudoSite
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +113,12 @@ async def test_a_finished_job_shows_where_and_when_it_ran_and_what_it_used(sudo_
 async def test_the_poll_interval_of_a_resource_spaces_the_looks_at_its_queue(sudo_site: SudoSite) -> None:
     ada, commands = sudo_site.cluster.users.ada, sudo_site.cluster.commands
     profile = await sudo_site.profile_on(ada, jobs_poll_interval=60)
+    async with sudo_site.stack.poller() as poller:
+
+        async def nothing_is_watched() -> bool:
+            return not (await poller.watches()).profiles
+
+        await until(nothing_is_watched, "jobs of other tests are no longer looked for")
     commands.forget()
     job = await sudo_site.run(ada, ["sleep", "6"], profile_id=profile)
     # Its files tell of its start and end meanwhile.
