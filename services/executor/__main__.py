@@ -6,8 +6,8 @@ import sys
 from services.executor.app import build
 from services.executor.migrations import LOCATION
 from services.executor.settings import ExecutorSettings, MigrationSettings
-from shared.logs import get_logger
-from shared.migrations import downgrade, require_head, upgrade
+from shared import migration_command
+from shared.migrations import require_head
 from shared.web.commands import errors_in_one_line, settings_or_exit
 from shared.web.server import serve
 
@@ -20,11 +20,7 @@ def main() -> None:
     if arguments.command == "migrate":
         needed = settings_or_exit(MigrationSettings, service="executor", logs_to=sys.stderr)
         with errors_in_one_line():
-            if arguments.back_to:
-                downgrade(needed.database_url.reveal(), LOCATION, arguments.back_to)
-            else:
-                upgrade(needed.database_url.reveal(), LOCATION, arguments.revision)
-        get_logger().info("the schema is as wanted", revision=arguments.back_to or arguments.revision)
+            migration_command.migrate(arguments, needed.database_url.reveal(), LOCATION)
         return
     settings = settings_or_exit(ExecutorSettings, service="executor")
     with errors_in_one_line():
@@ -36,9 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m services.executor", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("serve", help="answer requests until told to stop (the default)")
-    migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
-    migrate.add_argument("--revision", default="head")
-    migrate.add_argument("--back-to", metavar="REVISION", help="undo what is newer; what only that can hold is lost")
+    migration_command.add_arguments(commands.add_parser("migrate", help=migration_command.HELP))
     return parser
 
 

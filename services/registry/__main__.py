@@ -8,9 +8,9 @@ from services.registry.app import build_app
 from services.registry.bootstrap import bootstrap
 from services.registry.migrations import LOCATION
 from services.registry.settings import RegistrySettings
+from shared import migration_command
 from shared.contracts.keys import Role
-from shared.logs import get_logger
-from shared.migrations import downgrade, require_head, upgrade
+from shared.migrations import require_head
 from shared.web.commands import errors_in_one_line, settings_or_exit
 from shared.web.server import serve
 
@@ -25,11 +25,7 @@ def main() -> None:
     url = settings.database_url.reveal()
     with errors_in_one_line():
         if arguments.command == "migrate":
-            if arguments.back_to:
-                downgrade(url, LOCATION, arguments.back_to)
-            else:
-                upgrade(url, LOCATION, arguments.revision)
-            get_logger().info("the schema is as wanted", revision=arguments.back_to or arguments.revision)
+            migration_command.migrate(arguments, url, LOCATION)
             return
         require_head(url, LOCATION, mend=MEND)
         if arguments.command == "bootstrap":
@@ -44,9 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m services.registry", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("serve", help="answer requests until told to stop (the default)")
-    migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
-    migrate.add_argument("--revision", default="head")
-    migrate.add_argument("--back-to", metavar="REVISION", help="undo what is newer; what only that can hold is lost")
+    migration_command.add_arguments(commands.add_parser("migrate", help=migration_command.HELP))
     first = commands.add_parser("bootstrap", help="print a first admin key; refused when there is one already")
     first.add_argument("--service", action="store_true", help="print a key for the services instead")
     first.add_argument("--name", help="name of the key (default: its role)")

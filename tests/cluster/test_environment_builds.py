@@ -109,7 +109,7 @@ async def test_a_build_that_waits_in_the_queue_says_why_and_is_cancelled_there(
     place = await place_on(site, tasks_pixi_config=projects.config(SLURM_CONFIG=later))
     # One beside the agent and one in SLURM: neither is looked after in the other's way.
     beside = await created(site, EnvironmentFromPypi(profile_id=place.profile_id, package=name))
-    await until((control / "begun").exists, "the build beside the agent", seconds=120)
+    await until((control / "begun").exists, "the build beside the agent")
     queued = await created(site, of_archive(place, projects.archive()))
     await waiting_for(site, queued.id, "not to be started yet")
     job = slurm_job_of(site, place, queued, "PENDING")
@@ -133,7 +133,7 @@ async def test_a_build_in_slurm_does_not_notice_that_the_executor_is_killed(
     projects.add_slow_version(control)
     place = await place_on(site, tasks_pixi_config=projects.slow_config(SLURM_CONFIG=SLURM))
     made = await created(site, of_archive(place, projects.archive()))
-    await until((control / "begun").exists, "the build", seconds=120)
+    await until((control / "begun").exists, "the build")
     await asyncio.to_thread(site.stack.restarted, "executor", site.stack.kill("executor"))
     await asyncio.to_thread(site.stack.ready)
     (control / "go-on").touch()
@@ -163,7 +163,7 @@ async def begun(
     site: ClusterStackSite, executor: ExecutorClient, place: Place, made: Environment, control: Path
 ) -> dict[str, str]:
     """Wait until pixi is at work, and its log says so; what SLURM says of the job then."""
-    await until((control / "begun").exists, "the build", seconds=120)
+    await until((control / "begun").exists, "the build")
     (control / "begun").unlink()
     assert made.activity is not None
     said = ""

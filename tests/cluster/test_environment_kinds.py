@@ -153,6 +153,6 @@ async def test_an_existing_environment_of_the_cluster_is_used_and_left_alone(sit
         async def over() -> bool:
             return (await executor.activity(activity_id)).state in FINAL_ACTIVITY_STATES
 
-        await until(over, "the end of the removal", seconds=60)
+        await until(over, "the end of the removal")
         assert (await executor.activity(activity_id)).state == "done"
     assert (folder / "bin/python").exists()

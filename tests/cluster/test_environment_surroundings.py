@@ -28,7 +28,7 @@ async def outlasted(site: SshSite, environment_id: str) -> None:
     """Until the activity tells of the outage, and some attempts to connect were in vain."""
     await waiting_for(site, environment_id, UNREACHABLE)
     before = site.line.counts()["connections"]
-    await until(lambda: site.line.counts()["connections"] >= before + 2, "it was tried again", seconds=60)
+    await until(lambda: site.line.counts()["connections"] >= before + 2, "it was tried again")
 
 
 @pytest.mark.parametrize("how", ["closed", "silent"])
@@ -39,11 +39,11 @@ async def test_an_environment_is_made_although_the_line_is_cut_meanwhile(ssh_sit
     control.chmod(0o777)
     place = await place_on(ssh_site)
     made = await created(ssh_site, EnvironmentFromPypi(profile_id=place.profile_id, package=name))
-    await until((control / "begun").exists, "the build", seconds=120)
+    await until((control / "begun").exists, "the build")
     break_line(ssh_site.line, how)
     await outlasted(ssh_site, made.id)
     (control / "go-on").touch()
-    await until(lambda: folders_of(place, name) == [made.id], "the build's end on the other side", seconds=120)
+    await until(lambda: folders_of(place, name) == [made.id], "the build's end on the other side")
     ssh_site.line.heal()
     ready = await settled(ssh_site, made.id)
     assert (ready.state, ready.reason, ready.version) == ("ready", None, "1.0"), ready

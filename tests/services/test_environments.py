@@ -160,7 +160,7 @@ async def test_ten_at_once_of_which_two_are_the_same_are_nine_and_all_else_goes_
     assert made[-1].id == made[-2].id
     assert len({one.id for one in made}) == 9
     # All nine are in the middle of it.
-    await until(lambda: _count_of(control / "begun", 9), "the builds", seconds=120)
+    await until(lambda: _count_of(control / "begun", 9), "the builds")
     job = await ended(building, (await building.submit(world.submission("true"))).id)
     assert job.state == "succeeded"
     assert [one.state async for one in building.environments()] == ["creating"] * 9

@@ -75,7 +75,7 @@ async def waiting_for(site: ClusterStackSite, environment_id: str, words: str) -
             activity = (await executor.environment(environment_id)).activity
             return activity is not None and words in (activity.waiting_for or "")
 
-        await until(said, f"the activity waits for: {words}", seconds=60)
+        await until(said, f"the activity waits for: {words}")
 
 
 async def seen_by_task(site: ClusterStackSite, profile_id: str, environment: Environment) -> str:

@@ -27,7 +27,7 @@ async def gone(client: ExecutorClient, environment_id: str) -> None:
             return True
         return False
 
-    await until(absent, f"the end of environment {environment_id}", seconds=60)
+    await until(absent, f"the end of environment {environment_id}")
 
 
 async def log_of(client: ExecutorClient, activity_id: str) -> str:

@@ -93,7 +93,7 @@ async def add_activity(connection: AsyncConnection, new: NewActivity) -> None:
     )
     if scheduled is not None:
         place = scheduled.place
-        merge_needs(scheduled.config, submit)
+        merge_needs(scheduled.config, submit)  # for what it raises: the caller hears it now, not the log of a launch
     plan = [PlannedBatch(index=0, first=0, unit_count=1, parallel=1)]
     spec: dict[str, Any] = {
         name: value for name, value in msgspec.structs.asdict(submit).items() if name not in {"units", "files"}

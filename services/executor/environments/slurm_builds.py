@@ -19,8 +19,7 @@ from shared.contracts.resources import (
     SlurmSshResourceSpec,
     SlurmSudoResourceSpec,
 )
-
-_MEGABYTES = {"K": 0.001, "M": 1, "G": 1000, "T": 1_000_000}
+from shared.slurm.memory import parse_memory
 
 
 class SlurmBuild(msgspec.Struct, frozen=True):
@@ -70,4 +69,5 @@ def _runner_config(jobs: SlurmRunnerConfig, build: BuildSlurmConfig) -> SlurmRun
 
 
 def _megabytes(text: str) -> int:
-    return math.ceil(int(text[:-1]) * _MEGABYTES[text[-1]])
+    # What jobs ask for has no K.
+    return math.ceil(int(text[:-1]) / 1000) if text.endswith("K") else parse_memory(text)
