@@ -13,6 +13,8 @@ from shared.contracts.resources import SlurmRunnerConfig
 from shared.slurm.times import parse_limit
 
 _LONG_OUTPUT_BYTES = 32 * 1024 * 1024
+# A builder that is told to end has to end its installers first, and then removes what they made.
+_BUILDER_GRACE_SECONDS = 20.0
 _REQUEUED_AFTER = frozenset({"node_failure", "preempted"})
 
 
@@ -64,7 +66,7 @@ def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
         environment=submit.environment,
         mark=batch.id,
         output_limit_bytes=max(limits.output_limit_bytes, _least_output_limit(job, batch)),
-        kill_grace_seconds=limits.kill_grace_seconds,
+        kill_grace_seconds=max(limits.kill_grace_seconds, _BUILDER_GRACE_SECONDS if job.kind == "activity" else 0.0),
         work="../../work",
     )
     growth = growth_of(batch)

@@ -34,8 +34,9 @@ def index(tmp_path: Path) -> Index:
 
 @pytest.fixture
 async def building(world: World, index: Index) -> AsyncIterator[ExecutorClient]:
-    """An executor and a poller; packages come from the folder."""
-    async with world.executor(STOKER_PACKAGE_INDEXES=index.url) as client, world.poller():
+    """An executor and a poller; packages come from the folder. Units that are to end are killed at once."""
+    settings = {"STOKER_PACKAGE_INDEXES": index.url, "STOKER_KILL_GRACE_SECONDS": "0"}
+    async with world.executor(**settings) as client, world.poller():
         yield client
 
 
