@@ -47,8 +47,9 @@ stack:
 stack-down:
 	containers/compose down --remove-orphans
 
+# Status 77 says, with the reason, that there can be no Docker here; MAY_SKIP=77 lets that pass.
 stack-test: $(VENV)/.dev
-	tests/compose/run $(PYTEST_ARGUMENTS)
+	tests/compose/run $(PYTEST_ARGUMENTS) || test $$? = "$(MAY_SKIP)"
 
 # Stamps: nothing is installed again while the lists are the same. What developers have includes the rest.
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python

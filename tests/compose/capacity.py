@@ -7,9 +7,10 @@ from contextlib import aclosing
 
 from shared.clients import ExecutorClient
 from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
-from tests.compose.place import Place, places
-from tests.compose.stack import RunningContainers, StackAddress
-from tests.compose.work import END_SECONDS, events_to_the_end
+from tests.compose.containers import RunningContainers
+from tests.over_http.address import StackAddress
+from tests.over_http.place import Place, places
+from tests.over_http.work import END_SECONDS, events_to_the_end
 from tests.waiting import until
 
 JOBS = 400

@@ -6,9 +6,10 @@ from contextlib import aclosing
 import pytest
 
 from shared.errors import NotFound
-from tests.compose.place import Place
-from tests.compose.stack import RunningContainers, StackAddress
-from tests.compose.work import (
+from tests.compose.containers import RunningContainers
+from tests.over_http.address import StackAddress
+from tests.over_http.place import Place
+from tests.over_http.work import (
     END_SECONDS,
     ONCE_EACH,
     events_to_the_end,

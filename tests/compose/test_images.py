@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.compose.stack import RunningContainers
+from tests.compose.containers import RunningContainers
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,10 @@ import pytest
 
 from shared.contracts.jobs import Job
 from shared.contracts.needs import Retries
-from tests.compose.place import Place
-from tests.compose.stack import RunningContainers, StackAddress
-from tests.compose.work import (
+from tests.compose.containers import RunningContainers
+from tests.over_http.address import StackAddress
+from tests.over_http.place import Place
+from tests.over_http.work import (
     END_SECONDS,
     UNITS,
     events_to_the_end,

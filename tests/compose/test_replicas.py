@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.clients import ExecutorClient
-from tests.compose.place import Place
-from tests.compose.stack import READY_SECONDS, RunningContainers, StackAddress
-from tests.compose.work import (
+from tests.compose.containers import RunningContainers
+from tests.over_http.address import READY_SECONDS, StackAddress
+from tests.over_http.place import Place
+from tests.over_http.work import (
     END_SECONDS,
     ONCE_EACH,
     events_to_the_end,

@@ -1,68 +1,32 @@
-"""A real stack, started as a user starts it, whose processes a test may kill; and the command line for it."""
+"""A real stack, started as a user starts it, whose processes a test may kill; with the command line for it."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from shared.clients import ExecutorClient, PollerClient, RegistryClient
 from stoker.stack import leash
 from stoker.stack.state_folder import StackRecord, StateFolder
-from tests.servers.slurm.users import UnixUser, supplementary_groups
+from tests.stack.command_line import CommandLine, RunsAs
 
 ProcessName = Literal["redis", "registry", "executor", "poller"]
 PROCESSES: tuple[ProcessName, ...] = ("redis", "registry", "executor", "poller")
 
 START_SECONDS = 90.0
-COMMAND_SECONDS = 120.0
 
 
-class RunsAs(NamedTuple):
-    """The user that a stack runs as, with an installation that this user can run."""
-
-    user: UnixUser
-    python: str
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What subprocess is told of it."""
-        return {"user": self.user.uid, "group": self.user.gid, "extra_groups": supplementary_groups(self.user)}
-
-
-class Ran(NamedTuple):
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class RunningStack:
+class RunningStack(CommandLine):
     """`stoker up` in a folder of its own, on free ports. Not shared between tests that kill its processes."""
 
     def __init__(
         self, folder: Path, *, environment: Mapping[str, str] | None = None, runs_as: RunsAs | None = None
     ) -> None:
         self.folder = StateFolder(folder)
-        self._python = sys.executable if runs_as is None else runs_as.python
-        self._stoker = [self._python, "-P", "-m", "stoker"]
-        self._identity: dict[str, Any] = {} if runs_as is None else runs_as.identity
-        ours = os.environ if runs_as is None else runs_as.user.environment
-        self._environment = {
-            **{name: value for name, value in ours.items() if not name.startswith("STOKER_")},
-            "STOKER_STATE_DIR": str(folder),
-            "NO_COLOR": "1",
-            **(environment or {}),
-        }
+        super().__init__({"STOKER_STATE_DIR": str(folder), **(environment or {})}, runs_as)
         self._up: subprocess.Popen[bytes] | None = None
         self._ports = {"registry": 0, "executor": 0, "poller": 0}
 
@@ -74,10 +38,10 @@ class RunningStack:
         said = self.folder.path.parent / f"{self.folder.path.name}.up.log"
         with said.open("ab") as log:
             self._up = subprocess.Popen(
-                [*self._ends_with_us(), *self._stoker, "up", "--json", *ports],
-                env=self._environment,
+                [*self._ends_with_us(), *self.stoker, "up", "--json", *ports],
+                env=self.environment,
                 cwd="/",
-                **self._identity,
+                **self.identity,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -95,8 +59,8 @@ class RunningStack:
 
     def _ends_with_us(self) -> list[str]:
         """What a command begins with so that nothing is left when the tests themselves are killed."""
-        leash_file = leash.__file__ if not self._identity else _leash_of(self._python)
-        return [self._python, "-I", "-S", leash_file, str(os.getpid())]
+        leash_file = leash.__file__ if not self.identity else _leash_of(self.python)
+        return [self.python, "-I", "-S", leash_file, str(os.getpid())]
 
     def _is_ready(self) -> bool:
         record = self.folder.read_record()
@@ -150,37 +114,6 @@ class RunningStack:
         """Wait until `stoker jobs` and the other services answer."""
         for command in (["jobs"], ["resource", "list"]):
             wait_for(lambda command=command: self.run(*command).code == 0, 120, self.logs)  # type: ignore[misc]
-
-    def run(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Ran:
-        """Run a `stoker` command to its end."""
-        ended = subprocess.run(
-            [*self._stoker, *arguments],
-            env={**self._environment, **(environment or {})},
-            input=stdin,
-            **self._identity,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        return Ran(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
-
-    def json(self, *arguments: str, stdin: bytes = b"") -> Any:
-        """Run a `stoker` command that must succeed, with --json in front of the command's own arguments."""
-        words = list(arguments)
-        place = words.index("--") if "--" in words else len(words)
-        ran = self.run(*words[:place], "--json", *words[place:], stdin=stdin)
-        assert ran.code == 0, ran
-        return ran.json
-
-    def start_command(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a `stoker` command that goes on; the test ends it."""
-        return subprocess.Popen(
-            [*self._stoker, *arguments],
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **self._identity,
-        )
 
     def logs(self) -> str:
         """The end of each process's log, for a failure's message."""

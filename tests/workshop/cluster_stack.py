@@ -22,7 +22,8 @@ from shared.errors import Unavailable
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
 from tests.servers.slurm.users import UnixUser
-from tests.stack.running import RunningStack, RunsAs
+from tests.stack.command_line import RunsAs
+from tests.stack.running import RunningStack
 from tests.workshop.packages import Index
 
 SYSTEM_PYTHON = "/usr/bin/python3"

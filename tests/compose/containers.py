@@ -1,9 +1,8 @@
-"""Where the stack under test answers, and how its containers are got at: both come from the environment.
+"""The containers of the stack under test, for tests that look into them or kill them.
 
 | variable | meaning |
 |---|---|
-| `STOKER_TEST_REGISTRY_URL`, `STOKER_TEST_EXECUTOR_URL`, `STOKER_TEST_POLLER_URL`, `STOKER_TEST_KEY` | the stack |
-| `STOKER_TEST_COMPOSE` | a command line, such as `docker-compose --project-name NAME`: for those that kill |
+| `STOKER_TEST_COMPOSE` | a command line, such as `docker-compose --project-name NAME` |
 | `STOKER_TEST_SECOND_EXECUTOR_URL` | where the service `executor-2` answers once it is started |
 | `STOKER_EXECUTOR_LEASE_SECONDS` | the lease of its executors |
 """
@@ -14,47 +13,11 @@ import shlex
 from dataclasses import dataclass
 from typing import Self
 
-from shared.clients import ExecutorClient, PollerClient, RegistryClient
-from shared.clients.base import ServiceClient
+from tests.over_http.address import READY_SECONDS
 from tests.waiting import until
 
-READY_SECONDS = 120.0
 _COMMAND_SECONDS = 300.0
 _PREFIX = "STOKER_TEST_"
-
-
-@dataclass(frozen=True)
-class StackAddress:
-    """The addresses of one stack, and an administrator's key."""
-
-    registry_url: str
-    executor_url: str
-    poller_url: str
-    key: str
-
-    @staticmethod
-    def is_given() -> bool:
-        return all(_variable(name) for name in StackAddress.__dataclass_fields__)
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        return cls(**{name: _variable(name) for name in cls.__dataclass_fields__})
-
-    def registry(self) -> RegistryClient:
-        return RegistryClient(self.registry_url, self.key)
-
-    def executor(self) -> ExecutorClient:
-        return ExecutorClient(self.executor_url, self.key)
-
-    def poller(self) -> PollerClient:
-        return PollerClient(self.poller_url, self.key)
-
-    async def ready(self) -> None:
-        """Wait until every service answers, and all that each of them needs."""
-        async with self.registry() as registry, self.executor() as executor, self.poller() as poller:
-            services: list[ServiceClient] = [registry, executor, poller]
-            for service in services:
-                await until(service.ready, f"the {service.service} is ready", seconds=READY_SECONDS)
 
 
 @dataclass(frozen=True)

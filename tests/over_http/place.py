@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.compose.stack import StackAddress
+from tests.over_http.address import StackAddress
 
 
 @dataclass(frozen=True)

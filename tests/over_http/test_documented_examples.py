@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.running import RunningStack
+from tests.over_http.address import StackAddress
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,21 +26,20 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("example_folder")
-def test_the_examples_of_the_http_interface_work_in_their_order(stack: RunningStack, tmp_path: Path) -> None:
+def test_the_examples_of_the_http_interface_work_in_their_order(address: StackAddress, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     examples = blocks("docs/api.md", "sh")
     assert len(examples) > 8
     script = "\n".join(["set -euo pipefail", *examples])
-    record = stack.record
     ended = subprocess.run(
         ["bash", "-c", script],
         env={
             "PATH": os.environ["PATH"],
-            "REGISTRY": record.registry,
-            "EXECUTOR": record.executor,
-            "POLLER": record.poller,
-            "KEY": stack.admin_key,
+            "REGISTRY": address.registry_url,
+            "EXECUTOR": address.executor_url,
+            "POLLER": address.poller_url,
+            "KEY": address.key,
         },
         cwd=tmp_path,
         capture_output=True,
@@ -56,14 +55,14 @@ def test_the_examples_of_the_http_interface_work_in_their_order(stack: RunningSt
     assert (tmp_path / "job.zip").stat().st_size > 0
 
 
-def test_the_program_of_the_readme_follows_a_job_to_its_end(stack: RunningStack, tmp_path: Path) -> None:
+def test_the_program_of_the_readme_follows_a_job_to_its_end(address: StackAddress, tmp_path: Path) -> None:
     (program,) = blocks("README.md", "python")
     file = tmp_path / "program.py"
-    file.write_text(program.replace("http://127.0.0.1:8702", stack.record.executor))
-    profile = stack.run("profile", "show", "local").json
+    file.write_text(program.replace("http://127.0.0.1:8702", address.executor_url))
+    profile = address.command_line().run("profile", "show", "local").json
     ended = subprocess.run(
         [sys.executable, str(file)],
-        env={**os.environ, "STOKER_KEY": stack.admin_key, "PROFILE_ID": profile["id"]},
+        env={**os.environ, "STOKER_KEY": address.key, "PROFILE_ID": profile["id"]},
         capture_output=True,
         text=True,
         timeout=120,

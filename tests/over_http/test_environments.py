@@ -9,9 +9,9 @@ from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, En
 from shared.contracts.jobs import JobSubmit
 from shared.contracts.tasks import TaskRun
 from shared.errors import NotFound
-from tests.compose.place import Place
-from tests.compose.stack import StackAddress
-from tests.compose.work import END_SECONDS, succeeds
+from tests.over_http.address import StackAddress
+from tests.over_http.place import Place
+from tests.over_http.work import END_SECONDS, succeeds
 from tests.waiting import until
 from tests.workshop.packages import make_wheel, task_files
 

@@ -10,7 +10,7 @@ from shared.clients import ExecutorClient
 from shared.contracts.events import JobEvent
 from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
 from shared.contracts.needs import Retries
-from tests.compose.place import Place
+from tests.over_http.place import Place
 
 END_SECONDS = 300.0
 UNITS = 200

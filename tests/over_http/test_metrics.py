@@ -4,7 +4,7 @@ import re
 import urllib.request
 from pathlib import Path
 
-from tests.compose.stack import StackAddress
+from tests.over_http.address import StackAddress
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "grafana"
 _NAME = re.compile(r"\b((?:stoker|process)_\w+)")
