@@ -44,7 +44,8 @@ def stoker(address: StackAddress) -> CommandLine:
 
 @pytest.fixture
 def all_places(address: StackAddress) -> list[Place]:
-    return asyncio.run(places(address))
+    """The resources that were there before the tests: what tests add comes and goes."""
+    return [place for place in asyncio.run(places(address)) if place.name in _resources()]
 
 
 @pytest.fixture

