@@ -14,14 +14,9 @@ from tests.stack.command_line import CommandLine
 from tests.stack.running import RunningStack
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`place`: a test runs on each resource of the stack."""
-    if "place" in metafunc.fixturenames:
-        metafunc.parametrize("place", _resources(), indirect=True)
-
-
 @cache
-def _resources() -> list[str]:
+def resources() -> list[str]:
+    """Names of the resources that were there before the tests."""
     if not StackAddress.is_given():
         return ["local"]  # what `stoker up` begins with
     return [place.name for place in asyncio.run(places(StackAddress.from_environment()))]
@@ -44,13 +39,8 @@ def stoker(address: StackAddress) -> CommandLine:
 
 @pytest.fixture
 def all_places(address: StackAddress) -> list[Place]:
-    """The resources that were there before the tests: what tests add comes and goes."""
-    return [place for place in asyncio.run(places(address)) if place.name in _resources()]
-
-
-@pytest.fixture
-def place(request: pytest.FixtureRequest, all_places: list[Place]) -> Place:
-    return next(place for place in all_places if place.name == request.param)
+    """The resources that were there before: what tests add comes and goes."""
+    return [place for place in asyncio.run(places(address)) if place.name in resources()]
 
 
 @pytest.fixture
