@@ -15,7 +15,7 @@ _PROJECT = Path(__file__).parents[3]
 _OURS = ("services", "shared", "stoker")
 # Large, and for developers only.
 _LEFT_OUT = shutil.ignore_patterns(
-    "__pycache__", "pip", "setuptools", "mypy*", "*mypyc*", "faker", "schemathesis", "hypothesis",
+    "pip", "setuptools", "mypy*", "*mypyc*", "faker", "schemathesis", "hypothesis",
     "_editable_impl_*", "stoker*", "grimp", "pygments-*",
 )  # fmt: skip
 _CANDIDATES = (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3")
@@ -34,6 +34,8 @@ class PublicInstallation:
         shutil.copy2(Path(sys.executable).with_name("uv"), venv / "bin/uv")
         for name in _OURS:
             shutil.copytree(_PROJECT / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # Those who run it cannot keep what they compile: without this, each service would compile all it imports.
+        subprocess.run([self.python, "-m", "compileall", "-q", *(str(packages / name) for name in _OURS)], check=True)
         _open_to_all(folder)
 
 
