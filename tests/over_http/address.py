@@ -7,7 +7,7 @@
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from shared.clients import ExecutorClient, PollerClient, RegistryClient
@@ -25,7 +25,7 @@ class StackAddress:
     registry_url: str
     executor_url: str
     poller_url: str
-    key: str
+    key: str = field(repr=False)  # failures are printed
 
     @staticmethod
     def is_given() -> bool:
