@@ -69,7 +69,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends slurm-client sudo python3-venv \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY containers/sudoers /etc/sudoers.d/stoker
-RUN chmod 440 /etc/sudoers.d/stoker && python -P -c "import sys; from shared.bundle import agent_source; sys.stdout.buffer.write(agent_source())" \
+RUN chmod 440 /etc/sudoers.d/stoker && python -P -c "import sys; from shared.remote.bundle import agent_source; sys.stdout.buffer.write(agent_source())" \
         >/opt/stoker/agent.py \
     && visudo --check --quiet
 USER stoker

@@ -31,7 +31,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- --eval-annotations \
-	    shared/agent shared/runner shared/resource_side shared/builder
+	    shared/remote/agent shared/remote/runner shared/remote/common shared/remote/builder
 
 demo: $(VENV)/.embedded
 	$(BIN)/stoker demo

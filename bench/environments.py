@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from shared.bundle import builder_source
+from shared.remote.bundle import builder_source
 
 RESULTS = Path(__file__).parent / "results" / "environments.json"
 UV = str(Path(sys.executable).with_name("uv"))

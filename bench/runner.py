@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from shared.bundle import runner_source
+from shared.remote.bundle import runner_source
 
 PYTHON = "/usr/bin/python3"
 RESULTS = Path(__file__).parent / "results" / "runner.json"

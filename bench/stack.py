@@ -14,7 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from statistics import median
 
-from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
+from stoker.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
 from tests.stack.jobs import local_profile
 from tests.stack.running import ProcessName, RunningStack
 

@@ -1,4 +1,4 @@
-"""Stoker's public client library, and its command line (`stoker.cli`).
+"""Stoker's public client library, and its command line (`stoker.cli.main`).
 
 from stoker import ExecutorClient, JobSubmit
 
@@ -8,14 +8,14 @@ async with ExecutorClient("http://127.0.0.1:8702", key) as executor:
         ...
 """
 
-from shared.clients import ExecutorClient, PollerClient, RegistryClient
-from shared.contracts.events import JobEvent
-from shared.contracts.jobs import Batch, Counts, Job, JobSubmit, Plan, Reason, Unit, UnitResult
-from shared.contracts.keys import AccessKey, AccessKeyCreate, NewAccessKey
-from shared.contracts.problems import FieldError
-from shared.contracts.profiles import Profile
-from shared.contracts.resources import Resource
-from shared.errors import Conflict, Forbidden, Invalid, NotFound, StokerError, Unauthorized, Unavailable
+from stoker.clients import ExecutorClient, PollerClient, RegistryClient
+from stoker.contracts.events import JobEvent
+from stoker.contracts.jobs import Batch, Counts, Job, JobSubmit, Plan, Reason, Unit, UnitResult
+from stoker.contracts.keys import AccessKey, AccessKeyCreate, NewAccessKey
+from stoker.contracts.problems import FieldError
+from stoker.contracts.profiles import Profile
+from stoker.contracts.resources import Resource
+from stoker.errors import Conflict, Forbidden, Invalid, NotFound, StokerError, Unauthorized, Unavailable
 
 __all__ = [
     "AccessKey",

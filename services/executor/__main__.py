@@ -4,12 +4,12 @@ import argparse
 import sys
 
 from services.executor.app import build
-from services.executor.migrations import LOCATION
+from services.executor.repositories.migrations import LOCATION
 from services.executor.settings import ExecutorSettings, MigrationSettings
-from shared import migration_command
-from shared.migrations import require_head
-from shared.web.commands import errors_in_one_line, settings_or_exit
-from shared.web.server import serve
+from shared.service.database import migration_command
+from shared.service.database.migrations import require_head
+from shared.service.web.commands import errors_in_one_line, settings_or_exit
+from shared.service.web.server import serve
 
 MEND = "python -m services.executor migrate"
 

@@ -9,13 +9,9 @@ from functools import partial
 
 from litestar import Litestar
 
-from services.executor.admission import Admission
-from services.executor.archive import Archive
-from services.executor.batch_file import StagingLimits
-from services.executor.cancellation import Cancellation
-from services.executor.catalogue import Catalogue
-from services.executor.collector import Collector
-from services.executor.connections import Connections
+from services.executor.building.uv_program import UvSending, own_uv
+from services.executor.checks.profile import Inspection
+from services.executor.checks.trial import Trial
 from services.executor.controllers.activities import ActivitiesController, list_tasks
 from services.executor.controllers.downloads import DownloadsController
 from services.executor.controllers.environments import EnvironmentsController
@@ -23,44 +19,48 @@ from services.executor.controllers.events import EventsController
 from services.executor.controllers.host_keys import HostKeysController
 from services.executor.controllers.jobs import JobsController
 from services.executor.controllers.operations import check, read_usage, read_watch_list
+from services.executor.controllers.services import Services
 from services.executor.controllers.units import UnitsController
-from services.executor.dispatcher import Dispatcher
-from services.executor.engine import Engine
 from services.executor.environments.access import Access
 from services.executor.environments.activities import Activities
-from services.executor.environments.building import BuildSettings
 from services.executor.environments.catalogue import Gallery
 from services.executor.environments.changes import Changes
 from services.executor.environments.creation import Creation
-from services.executor.environments.uv_program import UvSending, own_uv
-from services.executor.holds import Holds
-from services.executor.host_keys import HostKeys
-from services.executor.inspection import Inspection
-from services.executor.job_agents import JobAgents
-from services.executor.job_log import JobLogs
-from services.executor.judges import LocalJudge
-from services.executor.launchers import LocalLauncher
-from services.executor.notifying import NotifyingDatabase
-from services.executor.preview import Previews
-from services.executor.reachability import Reachability
-from services.executor.removal import Removal
-from services.executor.retention import Retention
-from services.executor.scheduler_looks import SchedulerLooks
-from services.executor.services import Services
+from services.executor.environments.new_activities import BuildSettings
+from services.executor.events import EventStream
+from services.executor.housekeeping.retention import Retention
+from services.executor.housekeeping.usage import DiskUsage
+from services.executor.jobs.admission import Admission
+from services.executor.jobs.cancellation import Cancellation
+from services.executor.jobs.catalogue import Catalogue
+from services.executor.jobs.plans import Previews
+from services.executor.jobs.removal import Removal
+from services.executor.kinds.judges import LocalJudge
+from services.executor.kinds.launchers import LocalLauncher
+from services.executor.kinds.slurm.judge import SlurmJudge
+from services.executor.kinds.slurm.launcher import SlurmLauncher
+from services.executor.kinds.slurm.looks import SchedulerLooks
+from services.executor.kinds.slurm.verdicts import Graces
+from services.executor.outputs.archive import Archive
+from services.executor.outputs.job_log import JobLogs
+from services.executor.outputs.unit_log import UnitLogs
+from services.executor.repositories.notifying import NotifyingDatabase
+from services.executor.resources.agents import JobAgents
+from services.executor.resources.holds import Holds
+from services.executor.resources.host_keys import HostKeys
+from services.executor.resources.reachability import Reachability
+from services.executor.running.batch_file import StagingLimits
+from services.executor.running.collector import Collector
+from services.executor.running.dispatcher import Dispatcher
+from services.executor.running.engine import Engine
 from services.executor.settings import ExecutorSettings
-from services.executor.slurm_judge import SlurmJudge
-from services.executor.slurm_launcher import SlurmLauncher
-from services.executor.slurm_verdicts import Graces
-from services.executor.stream import EventStream
-from services.executor.trial import Trial
-from services.executor.unit_log import UnitLogs
-from services.executor.usage import DiskUsage
-from shared.bus import Bus
-from shared.clients.registry import RegistryClient
-from shared.errors import Unavailable
 from shared.pipes import AgentPool, PipeSettings, open_pipe
-from shared.web.application import build_application
-from shared.web.remote_keys import RemoteKeyVerifier
+from shared.service.bus import Bus
+from shared.service.connections import Connections
+from shared.service.web.access.remote_keys import RemoteKeyVerifier
+from shared.service.web.application import build_application
+from stoker.clients.registry import RegistryClient
+from stoker.errors import Unavailable
 
 
 def build(settings: ExecutorSettings) -> Litestar:

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from shared.secrets import Secret
-from shared.settings import (
+from shared.service.settings import (
     INSTALLED_AGENT,
     RECONNECT_SECONDS,
     SSH_ANSWER_SECONDS,
@@ -19,6 +18,7 @@ from shared.settings import (
     ServiceSettings,
     SshAnswerSeconds,
 )
+from stoker.secrets import Secret
 
 
 class MigrationSettings(ServiceSettings, frozen=True, kw_only=True):

@@ -5,10 +5,10 @@ import sys
 
 from services.poller.app import create_app
 from services.poller.settings import PollerSettings
-from shared.errors import Invalid
-from shared.logs import configure_logging
-from shared.settings import load_settings
-from shared.web.server import serve
+from shared.service.logs import configure_logging
+from shared.service.settings import load_settings
+from shared.service.web.server import serve
+from stoker.errors import Invalid
 
 
 def main() -> None:

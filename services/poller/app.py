@@ -9,20 +9,20 @@ from functools import partial
 
 from litestar import Litestar
 
+from services.poller.cluster.queues import Queues
 from services.poller.connections import Connections
 from services.poller.controllers import QueuesController, WatchesController
 from services.poller.metrics import PollerMetrics
-from services.poller.queues import Queues
 from services.poller.settings import PollerSettings
 from services.poller.watcher import Watcher
-from shared.bus import Bus
-from shared.clients.base import ServiceClient
-from shared.clients.executor import ExecutorClient
-from shared.clients.registry import RegistryClient
-from shared.errors import Unavailable
 from shared.pipes import AgentPool, PipeSettings, open_pipe
-from shared.web.application import build_application
-from shared.web.remote_keys import RemoteKeyVerifier
+from shared.service.bus import Bus
+from shared.service.web.access.remote_keys import RemoteKeyVerifier
+from shared.service.web.application import build_application
+from stoker.clients.base import ServiceClient
+from stoker.clients.executor import ExecutorClient
+from stoker.clients.registry import RegistryClient
+from stoker.errors import Unavailable
 
 
 def create_app(settings: PollerSettings) -> Litestar:

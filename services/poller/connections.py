@@ -3,8 +3,8 @@
 import time
 from typing import Protocol
 
-from shared.contracts.holds import Connection
-from shared.errors import Unavailable
+from stoker.contracts.holds import Connection
+from stoker.errors import Unavailable
 
 
 class KnowsConnections(Protocol):

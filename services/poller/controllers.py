@@ -4,13 +4,13 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 
-from services.poller.queues import Position, Queues
+from services.poller.cluster.queues import Position, Queues
 from services.poller.watcher import Watcher
-from shared.contracts.keys import Caller
-from shared.contracts.queues import ClusterQueue
-from shared.contracts.watches import ResourceHealth, Watches
-from shared.web.callers import services_only
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor
+from shared.service.web.access.callers import services_only
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor
+from stoker.contracts.keys import Caller
+from stoker.contracts.queues import ClusterQueue
+from stoker.contracts.watches import ResourceHealth, Watches
 
 
 class WatchesController(Controller):

@@ -13,11 +13,11 @@ from services.poller.pauses import Pauses
 from services.poller.publisher import Publisher
 from services.poller.racing import first_to_end
 from services.poller.sightings import Sightings
-from shared.contracts.holds import Connection
-from shared.contracts.watches import WatchedBatch
-from shared.errors import StokerError, Unavailable
-from shared.logs import get_logger
 from shared.pipes import JOBS, AgentConnection, AgentPool, FollowSeen, FollowTarget, place_of_activities
+from shared.service.logs import get_logger
+from stoker.contracts.holds import Connection
+from stoker.contracts.watches import WatchedBatch
+from stoker.errors import StokerError, Unavailable
 
 # A pipe that breaks sooner than this after it opened counts as one more failure: the pauses go on growing.
 STEADY_SECONDS = 5.0

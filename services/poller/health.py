@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from shared.contracts.watches import ResourceHealth
-from shared.logs import get_logger
+from shared.service.logs import get_logger
+from stoker.contracts.watches import ResourceHealth
 
 FORGET_AFTER_SECONDS = 3600.0
 """How long a profile that is no longer watched is still reported."""

@@ -5,8 +5,8 @@ import time
 from contextlib import suppress
 
 from services.poller.racing import set_within
-from shared.bus import Bus
-from shared.errors import Unavailable
+from shared.service.bus import Bus
+from stoker.errors import Unavailable
 
 
 class ResourceLease:

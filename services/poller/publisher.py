@@ -3,16 +3,10 @@
 import msgspec
 
 from services.poller.metrics import PollerMetrics
-from shared.bus import Bus
-from shared.contracts.watches import (
-    HEALTH_CHANNEL,
-    OBSERVATIONS_CHANNEL,
-    Observation,
-    Observations,
-    ResourceHealth,
-)
-from shared.errors import Unavailable
-from shared.logs import get_logger
+from shared.service.bus import Bus
+from shared.service.logs import get_logger
+from stoker.contracts.watches import HEALTH_CHANNEL, OBSERVATIONS_CHANNEL, Observation, Observations, ResourceHealth
+from stoker.errors import Unavailable
 
 MAX_OBSERVATIONS_PER_MESSAGE = 500
 log = get_logger()

@@ -6,7 +6,7 @@ What followers see of single profiles' files and what the cluster's queue shows 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
-from services.poller.cluster_watch import ClusterWatch
+from services.poller.cluster.watch import ClusterWatch
 from services.poller.follower import ProfileFollower
 from services.poller.health import HealthBook
 from services.poller.lease import ResourceLease
@@ -15,8 +15,8 @@ from services.poller.publisher import Publisher
 from services.poller.racing import cancelled, first_to_end, set_within
 from services.poller.sightings import Sighting, Sightings, differs, files_differ, observation
 from services.poller.watch_list import WatchListSource
-from shared.contracts.watches import WatchedBatch, WatchedProfile
-from shared.logs import get_logger
+from shared.service.logs import get_logger
+from stoker.contracts.watches import WatchedBatch, WatchedProfile
 
 MIN_INTERVAL_SECONDS = 0.25
 """What a poll interval of 0 means: four rounds a second, as often as files are looked at."""

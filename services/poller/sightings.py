@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from shared.contracts.watches import Observation, WatchedBatch
 from shared.pipes import FollowSeen
-from shared.slurm.digests import digest_state, is_over
+from shared.slurm.answers.digests import digest_state, is_over
+from stoker.contracts.watches import Observation, WatchedBatch
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):

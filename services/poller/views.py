@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from services.poller.resource_watch import ResourceWatch
 from services.poller.sightings import Sighting, differs
-from shared.contracts.watches import (
+from stoker.contracts.watches import (
     MAX_BATCHES_PER_WATCH,
     BatchWatch,
     ProfileWatch,

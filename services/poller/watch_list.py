@@ -8,9 +8,9 @@ from typing import Protocol
 from services.poller.metrics import PollerMetrics
 from services.poller.pauses import Pauses
 from services.poller.racing import set_within
-from shared.contracts.watches import WatchList
-from shared.errors import StokerError
-from shared.logs import get_logger
+from shared.service.logs import get_logger
+from stoker.contracts.watches import WatchList
+from stoker.errors import StokerError
 
 # Hints come in bursts (a job of many batches): the list is asked for at most this often because of them.
 HINT_SPACING_SECONDS = 0.1

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from services.poller.cluster_watch import ClusterWatch
+from services.poller.cluster.scheduler_calls import SchedulerCalls
+from services.poller.cluster.watch import ClusterWatch
 from services.poller.connections import Connections
 from services.poller.follower import ProfileFollower
 from services.poller.health import HealthBook
@@ -17,15 +18,14 @@ from services.poller.pauses import Pauses
 from services.poller.publisher import Publisher
 from services.poller.racing import cancelled
 from services.poller.resource_watch import ResourceWatch, Seat
-from services.poller.scheduler_calls import SchedulerCalls
 from services.poller.sightings import Sightings
 from services.poller.views import profile_watch
 from services.poller.watch_list import GivesWatchList, WatchListSource
-from shared.bus import LONGEST_DELAY_SECONDS, RECONNECTED, Bus
-from shared.contracts.watches import WATCHES_CHANNEL, WatchedProfile, Watches, WatchList
-from shared.logs import get_logger
 from shared.pipes import AgentPool
-from shared.settings import RECONNECT_SECONDS
+from shared.service.bus import LONGEST_DELAY_SECONDS, RECONNECTED, Bus
+from shared.service.logs import get_logger
+from shared.service.settings import RECONNECT_SECONDS
+from stoker.contracts.watches import WATCHES_CHANNEL, WatchedProfile, Watches, WatchList
 
 # Attempts to connect are at most so far apart; the rest is for connecting itself.
 _ALL_ARE_BACK_SECONDS = LONGEST_DELAY_SECONDS + 1.0

@@ -8,11 +8,11 @@ from services.registry.app import build_app
 from services.registry.bootstrap import bootstrap
 from services.registry.migrations import LOCATION
 from services.registry.settings import RegistrySettings
-from shared import migration_command
-from shared.contracts.keys import Role
-from shared.migrations import require_head
-from shared.web.commands import errors_in_one_line, settings_or_exit
-from shared.web.server import serve
+from shared.service.database import migration_command
+from shared.service.database.migrations import require_head
+from shared.service.web.commands import errors_in_one_line, settings_or_exit
+from shared.service.web.server import serve
+from stoker.contracts.keys import Role
 
 MEND = "python -m services.registry migrate"
 

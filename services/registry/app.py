@@ -16,9 +16,9 @@ from services.registry.stores.holds import HoldStore
 from services.registry.stores.profiles import ProfileStore
 from services.registry.stores.resources import ResourceStore
 from services.registry.stores.visibility import Visibility
-from shared.database import Database
-from shared.web.application import build_application
-from shared.web.key_cache import KeyCache
+from shared.service.database.transactions import Database
+from shared.service.web.access.key_cache import KeyCache
+from shared.service.web.application import build_application
 
 
 def build_app(settings: RegistrySettings) -> Litestar:

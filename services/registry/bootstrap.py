@@ -3,9 +3,9 @@
 from services.registry.settings import RegistrySettings
 from services.registry.stores.access_keys import AccessKeyStore
 from services.registry.stores.visibility import Visibility
-from shared.contracts.keys import AccessKeyCreate, NewAccessKey, Role
-from shared.database import Database
-from shared.errors import Conflict
+from shared.service.database.transactions import Database
+from stoker.contracts.keys import AccessKeyCreate, NewAccessKey, Role
+from stoker.errors import Conflict
 
 
 async def bootstrap(settings: RegistrySettings, *, role: Role, name: str) -> NewAccessKey:

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from services.registry.stores.access_keys import AccessKeyStore
-from shared.contracts.keys import Caller
-from shared.errors import StokerError
-from shared.logs import get_logger
+from shared.service.logs import get_logger
+from stoker.contracts.keys import Caller
+from stoker.errors import StokerError
 
 log = get_logger()
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from shared.settings import DatabaseUrl, ServiceSettings
+from shared.service.settings import DatabaseUrl, ServiceSettings
 
 
 class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
-    """Read from the environment by `shared.settings.load_settings`."""
+    """Read from the environment by `shared.service.settings.load_settings`."""
 
     database_url: Annotated[
         DatabaseUrl, Meta(description="sqlite:////absolute/path.db or postgresql://user:password@host/database")

@@ -2,9 +2,9 @@
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-from shared.columns import JsonText, UtcDateTime
-from shared.contracts.profiles import ProfileSpec
-from shared.contracts.resources import ResourceSpec
+from shared.service.database.columns import JsonText, UtcDateTime
+from stoker.contracts.profiles import ProfileSpec
+from stoker.contracts.resources import ResourceSpec
 
 metadata = MetaData(
     naming_convention={

@@ -1,6 +1,13 @@
 """Reaching agents: a pipe per kind of resource, one connection and one pool above them."""
 
-from shared.pipes.answers import (
+from shared.pipes.connection import AgentConnection
+from shared.pipes.errors import CannotConnect, PipeLost, Refused
+from shared.pipes.opening import PipeOpener, PipeSettings, open_pipe
+from shared.pipes.own_place import place_of_activities
+from shared.pipes.pipe import Pipe
+from shared.pipes.places import Place
+from shared.pipes.pool import AgentPool
+from shared.pipes.protocol.answers import (
     Cancellation,
     Claim,
     ClusterSaid,
@@ -20,17 +27,10 @@ from shared.pipes.answers import (
     Revocation,
     SubmissionSeen,
 )
-from shared.pipes.connection import AgentConnection
-from shared.pipes.errors import CannotConnect, PipeLost, Refused
-from shared.pipes.lines import complete_lines
-from shared.pipes.opening import PipeOpener, PipeSettings, open_pipe
-from shared.pipes.own_place import place_of_activities
-from shared.pipes.pipe import Pipe
-from shared.pipes.places import Place
-from shared.pipes.pool import AgentPool
+from shared.pipes.protocol.lines import complete_lines
+from shared.pipes.protocol.streams import FetchedFile, FetchStream, ReadStream
 from shared.pipes.roots import JOBS, TASKS, roots_of
 from shared.pipes.staged_files import StagedFile
-from shared.pipes.streams import FetchedFile, FetchStream, ReadStream
 
 __all__ = [
     "JOBS",

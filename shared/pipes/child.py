@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from shared.errors import Unavailable
 from shared.pipes.errors import PipeLost
+from stoker.errors import Unavailable
 
 CHUNK_BYTES = 64 * 1024
 DIAGNOSIS_BYTES = 4000

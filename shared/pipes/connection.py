@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.errors import Invalid, Unavailable
-from shared.pipes import answers, slurm_calls
-from shared.pipes.answers import (
+from shared.pipes.errors import PipeLost
+from shared.pipes.pipe import Pipe
+from shared.pipes.places import Place
+from shared.pipes.protocol import answers, slurm_calls
+from shared.pipes.protocol.answers import (
     Cancellation,
     ClusterSaid,
     CommandSaid,
@@ -24,15 +26,13 @@ from shared.pipes.answers import (
     Revocation,
     SubmissionSeen,
 )
-from shared.pipes.errors import PipeLost
-from shared.pipes.exchange import Exchange
-from shared.pipes.frames import CHUNK_BYTES
-from shared.pipes.pipe import Pipe
-from shared.pipes.places import Place
+from shared.pipes.protocol.exchange import Exchange
+from shared.pipes.protocol.frames import CHUNK_BYTES
+from shared.pipes.protocol.streams import FetchStream, ReadStream
 from shared.pipes.staged_files import StagedFile, tar_stream
-from shared.pipes.streams import FetchStream, ReadStream
-from shared.slurm.calls import only_gone
-from shared.slurm.native_ids import compressed
+from shared.slurm.answers.calls import only_gone
+from shared.slurm.answers.native_ids import compressed
+from stoker.errors import Invalid, Unavailable
 
 PROTOCOL = 1
 HEARTBEAT_TIMEOUT_SECONDS = 35.0
@@ -107,7 +107,7 @@ class AgentConnection:
     async def submit(self, job: Place, *, marker: str, script: str, arguments: Sequence[str]) -> SubmissionSeen:
         """Run sbatch at most once for each marker, and say what became of it; waits for it up to 30 seconds.
 
-        `script` goes into the file that `shared.slurm.script.script_path` names, which has to be the last of
+        `script` goes into the file that `shared.slurm.requests.script.script_path` names, which has to be the last of
         `arguments`; the others are long options. With `exit_code` None and no word in `stdout`, SLURM has to be
         asked for the marker; nothing but another marker starts sbatch again. Refused where there is no sbatch.
         """

@@ -9,7 +9,7 @@ Unavailable
 └── Unreachable   no pipe can be opened now; says since when
 """
 
-from shared.errors import Invalid, Unavailable
+from stoker.errors import Invalid, Unavailable
 
 
 class Refused(Invalid):

@@ -3,9 +3,9 @@
 import os
 import sys
 
-from shared.bundle import agent_source
-from shared.errors import Unavailable
 from shared.pipes.child import ChildPipe, start_child
+from shared.remote.bundle import agent_source
+from stoker.errors import Unavailable
 
 ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "TZ")
 """All that an agent, and with it every unit, gets of the service's environment."""

@@ -4,15 +4,15 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import SlurmSudoProfileSpec
-from shared.contracts.resources import LocalResourceSpec, SlurmSshResourceSpec, SlurmSudoResourceSpec
-from shared.errors import Invalid
 from shared.pipes.local import open_local_pipe
 from shared.pipes.pipe import Pipe
 from shared.pipes.ssh import SshLimits, open_ssh_pipe
-from shared.pipes.sudo import open_sudo_pipe
-from shared.settings import INSTALLED_AGENT, SSH_ANSWER_SECONDS, SYSTEM_KNOWN_HOSTS
+from shared.pipes.sudo.pipe import open_sudo_pipe
+from shared.service.settings import INSTALLED_AGENT, SSH_ANSWER_SECONDS, SYSTEM_KNOWN_HOSTS
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import SlurmSudoProfileSpec
+from stoker.contracts.resources import LocalResourceSpec, SlurmSshResourceSpec, SlurmSudoResourceSpec
+from stoker.errors import Invalid
 
 
 class PipeSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,9 +3,9 @@
 import msgspec
 from msgspec import UNSET
 
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import LocalProfileSpec, SlurmSudoProfileSpec
-from shared.contracts.resources import LocalResourceSpec, LocalRunnerConfig, SlurmSudoResourceSpec
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import LocalProfileSpec, SlurmSudoProfileSpec
+from stoker.contracts.resources import LocalResourceSpec, LocalRunnerConfig, SlurmSudoResourceSpec
 
 _BUILDER_ID = "builder"
 """Stands for the profile: one connection does for all of a resource."""

@@ -8,7 +8,7 @@ class Pipe(Protocol):
 
     `read` returns some bytes, b"" at the end. `write` returns when the bytes are on their way (and waits while the
     other side
-    is slow). Both raise `shared.errors.Unavailable` when the pipe is broken. `close` ends the agent, may be
+    is slow). Both raise `stoker.errors.Unavailable` when the pipe is broken. `close` ends the agent, may be
     repeated, and never raises. `diagnosis` is what the other side said on its standard error, for messages.
     """
 

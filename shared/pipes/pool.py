@@ -7,15 +7,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
-from shared.contracts.holds import Connection
-from shared.contracts.resources import SlurmSudoResourceSpec
-from shared.errors import Unavailable
 from shared.pipes.connection import AgentConnection
 from shared.pipes.errors import Unreachable
 from shared.pipes.local import open_local_pipe
 from shared.pipes.opening import PipeOpener, open_pipe
 from shared.pipes.pipe import Pipe
 from shared.pipes.roots import roots_of
+from stoker.contracts.holds import Connection
+from stoker.contracts.resources import SlurmSudoResourceSpec
+from stoker.errors import Unavailable
 
 SHORT_LIFE_SECONDS = 10.0
 """A connection that is lost sooner than this counts as a failure to connect."""

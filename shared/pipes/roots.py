@@ -1,9 +1,9 @@
 """The folders that an agent may touch, as they follow from resource and profile."""
 
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import SlurmSshProfileSpec, SlurmSudoProfileSpec
-from shared.contracts.resources import LocalResourceSpec
-from shared.errors import Invalid
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import SlurmSshProfileSpec, SlurmSudoProfileSpec
+from stoker.contracts.resources import LocalResourceSpec
+from stoker.errors import Invalid
 
 JOBS = "jobs"
 JOBS_BELOW_HOME = "~/stoker/jobs"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.errors import Invalid
+from stoker.errors import Invalid
 
 CHUNK_BYTES = 64 * 1024
 

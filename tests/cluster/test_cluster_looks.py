@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.agent.scheduler import ASSOCIATIONS_SECONDS
-from shared.cluster_looks import AccountingNotKept, look_at_accounting, look_at_cluster, look_at_queue
-from shared.errors import Unavailable
-from shared.slurm.digests import ABSENT, digest_of, digest_state, digests_of, is_over
+from shared.pipes.cluster import AccountingNotKept, look_at_accounting, look_at_cluster, look_at_queue
+from shared.remote.agent.verbs.scheduler import ASSOCIATIONS_SECONDS
+from shared.slurm.answers.digests import ABSENT, digest_of, digest_state, digests_of, is_over
+from stoker.errors import Unavailable
 from tests.servers.slurm.accounts import LIMITED_ACCOUNT
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.waiting import until

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import Environment, EnvironmentFromPixi, EnvironmentFromPypi
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.environments import Environment, EnvironmentFromPixi, EnvironmentFromPypi
 from tests.servers.slurm.installation import PublicInstallation, public_python
 from tests.waiting import until
 from tests.workshop.cluster_builds import Place, created, place_on, seen_by_task, settled, waiting_for

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared.contracts.environments import (
+from stoker.contracts.environments import (
     FINAL_ACTIVITY_STATES,
     Environment,
     EnvironmentFromExisting,
     EnvironmentFromPypi,
 )
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.needs import Needs
-from shared.contracts.tasks import TaskRun
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.needs import Needs
+from stoker.contracts.tasks import TaskRun
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
 from tests.workshop.cluster_builds import created, seen_by_task, settled

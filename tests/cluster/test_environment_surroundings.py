@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.environments import EnvironmentFromPypi
+from stoker.contracts.environments import EnvironmentFromPypi
 from tests.cluster.test_ssh_line import UNREACHABLE, How, break_line
 from tests.waiting import until
 from tests.workshop.cluster_builds import Place, created, place_on, seen_by_task, settled, waiting_for

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.environments import Environment, EnvironmentFromPypi
-from shared.contracts.jobs import Job, JobSubmit
-from shared.contracts.needs import Needs
-from shared.contracts.tasks import TaskRun
+from stoker.contracts.environments import Environment, EnvironmentFromPypi
+from stoker.contracts.jobs import Job, JobSubmit
+from stoker.contracts.needs import Needs
+from stoker.contracts.tasks import TaskRun
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
 from tests.workshop.cluster_stack import SYSTEM_PYTHON, ClusterStackSite

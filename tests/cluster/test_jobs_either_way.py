@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.needs import Needs
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.needs import Needs
 from tests.waiting import until
 from tests.workshop.cluster_stack import ClusterStackSite
 from tests.workshop.launching import TIMED_OUT, TRACES, traces

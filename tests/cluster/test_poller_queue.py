@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from services.poller.cluster.queues import Position, Queues
+from services.poller.cluster.viewpoint import MIN_INTERVAL_SECONDS
 from services.poller.connections import Connections
-from services.poller.queues import Position, Queues
-from services.poller.viewpoint import MIN_INTERVAL_SECONDS
-from shared.contracts.keys import Caller
-from shared.errors import NotFound
-from shared.slurm.digests import ABSENT, digest_state
-from shared.web.cursors import decode_cursor
+from shared.service.web.cursors import decode_cursor
+from shared.slurm.answers.digests import ABSENT, digest_state
+from stoker.contracts.keys import Caller
+from stoker.errors import NotFound
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.waiting import until
 from tests.workshop.cluster_watching import RESOURCE_ID, ClusterScene

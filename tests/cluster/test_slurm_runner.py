@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from shared.slurm.merge import UnitNeeds
+from shared.slurm.requests.needs import UnitNeeds
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.workshop import processes_marked, records, soon
 from tests.workshop.slurm_site import NEEDS, SYSTEM_PYTHON, ClusterJob, ClusterSite, ended, site_of

@@ -9,18 +9,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.executor.slurm_evidence import KnownLaunch, SlurmEvidence
-from services.executor.slurm_verdicts import End, GoOn, Graces, judge_slurm
-from shared.contracts.needs import SchedulingRequest
-from shared.contracts.resources import SlurmRunnerConfig
-from shared.pipes.answers import Claim, Evidence
-from shared.slurm.accounting import Accounting, read_accounting, sacct_arguments
-from shared.slurm.calls import QUERY_ENVIRONMENT, why_no_answer
-from shared.slurm.cluster import read_cluster_config, read_partitions
-from shared.slurm.merge import UnitNeeds, merge_needs
-from shared.slurm.queue import Queue, read_queue, squeue_arguments
-from shared.slurm.script import batch_script, launch_log, sbatch_arguments, split_array
-from shared.slurm.submission import Submission, read_submission
+from services.executor.kinds.slurm.evidence import KnownLaunch, SlurmEvidence
+from services.executor.kinds.slurm.verdicts import End, GoOn, Graces, judge_slurm
+from shared.pipes.protocol.answers import Claim, Evidence
+from shared.slurm.answers.accounting import Accounting, read_accounting, sacct_arguments
+from shared.slurm.answers.calls import QUERY_ENVIRONMENT, why_no_answer
+from shared.slurm.answers.cluster import read_cluster_config, read_partitions
+from shared.slurm.answers.queue import Queue, read_queue, squeue_arguments
+from shared.slurm.answers.submission import Submission, read_submission
+from shared.slurm.requests.needs import UnitNeeds, merge_needs
+from shared.slurm.requests.script import batch_script, launch_log, sbatch_arguments, split_array
+from stoker.contracts.needs import SchedulingRequest
+from stoker.contracts.resources import SlurmRunnerConfig
 from tests.servers.slurm.accounts import LIMITED_ACCOUNT, NARROW_ACCOUNT
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.executions import Done

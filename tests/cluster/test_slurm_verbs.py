@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Invalid
 from shared.pipes import AgentConnection, Place, Refused, StagedFile
-from shared.slurm.cluster import read_cluster_config, read_partitions
-from shared.slurm.queue import read_queue, squeue_arguments
-from shared.slurm.script import sbatch_arguments, script_path, split_array
-from shared.slurm.submission import read_submission
+from shared.slurm.answers.cluster import read_cluster_config, read_partitions
+from shared.slurm.answers.queue import read_queue, squeue_arguments
+from shared.slurm.answers.submission import read_submission
+from shared.slurm.requests.script import sbatch_arguments, script_path, split_array
+from stoker.errors import Invalid
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.workshop import soon
 from tests.workshop.slurm_site import ClusterSite, accepted, ended, pid_of_agent, site_of, start_agent

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from shared.bundle import agent_source
-from shared.contracts.checks import Finding
-from shared.contracts.jobs import Job
-from shared.errors import Unavailable
+from shared.remote.bundle import agent_source
+from stoker.contracts.checks import Finding
+from stoker.contracts.jobs import Job
+from stoker.errors import Unavailable
 from tests.servers.line import Line
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import OtherVersion, PublicInstallation
@@ -188,7 +188,11 @@ def _own_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallat
     """Services that die where a test wants it, and may be replaced; they begin as an older version."""
     points = points_folder(_slurm_cluster, "ssh-points")
     remark = b"\nOLDER = True\n"
-    changed = {"shared/agent/verbs.py": remark, "shared/runner/main.py": remark, "shared/pipes/pool.py": remark}
+    changed = {
+        "shared/remote/agent/verbs/table.py": remark,
+        "shared/remote/runner/main.py": remark,
+        "shared/pipes/pool.py": remark,
+    }
     older = OtherVersion(_slurm_cluster.folder / "older", public_installation, changed)
     site = SshSite(_slurm_cluster, older, {"STOKER_FAILPOINTS": str(points)})
     try:

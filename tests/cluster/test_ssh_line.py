@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-from shared.contracts.jobs import Job
+from stoker.contracts.jobs import Job
 from tests.servers.line import Line
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.waiting import until

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.jobs import Batch, Job
+from stoker.contracts.jobs import Batch, Job
 from tests.waiting import until
 from tests.workshop.sudo_site import SudoSite
 

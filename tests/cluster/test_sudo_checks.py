@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.checks import CheckReport, Finding
+from stoker.contracts.checks import CheckReport, Finding
 from tests.servers.slurm.users import UnixUser
 from tests.workshop.sudo_site import SYSTEM_PYTHON, SudoSite
 

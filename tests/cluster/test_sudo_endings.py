@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.jobs import Batch, Job, Unit
+from stoker.contracts.jobs import Batch, Job, Unit
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
 from tests.workshop.sudo_site import SudoSite

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.contracts.jobs import Job
+from stoker.contracts.jobs import Job
 from tests.servers.slurm.calls import CountedCommands
 from tests.waiting import until
 from tests.workshop.sudo_site import SudoSite

@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import pytest
 
-from shared.bundle import agent_source
-from shared.errors import Invalid, StokerError, Unavailable
 from shared.pipes import JOBS, AgentConnection, Place
 from shared.pipes.roots import JOBS_BELOW_HOME
-from shared.pipes.sudo import open_sudo_pipe
-from shared.pipes.trust import Doubt, untrusted_parts
-from shared.slurm.queue import read_queue, squeue_arguments
-from shared.sudoers import sudoers_rule
+from shared.pipes.sudo.pipe import open_sudo_pipe
+from shared.pipes.sudo.sudoers import sudoers_rule
+from shared.pipes.sudo.trust import Doubt, untrusted_parts
+from shared.remote.bundle import agent_source
+from shared.slurm.answers.queue import read_queue, squeue_arguments
+from stoker.errors import Invalid, StokerError, Unavailable
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.users import UnixUser
 from tests.workshop.service_user import as_user

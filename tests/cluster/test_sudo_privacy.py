@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.clients import PollerClient
-from shared.contracts.jobs import Job
-from shared.contracts.keys import AccessKeyCreate
-from shared.contracts.queues import QueueEntry
-from shared.errors import NotFound, Unavailable
+from stoker.clients import PollerClient
+from stoker.contracts.jobs import Job
+from stoker.contracts.keys import AccessKeyCreate
+from stoker.contracts.queues import QueueEntry
+from stoker.errors import NotFound, Unavailable
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
 from tests.workshop.sudo_site import SudoSite

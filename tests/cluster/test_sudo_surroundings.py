@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.jobs import Job, JobSubmit
+from stoker.contracts.jobs import Job, JobSubmit
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
 from tests.workshop.sudo_site import SYSTEM_PYTHON, SudoSite

@@ -5,8 +5,8 @@ import time
 import urllib.request
 from contextlib import aclosing
 
-from shared.clients import ExecutorClient
-from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
+from stoker.clients import ExecutorClient
+from stoker.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
 from tests.compose.containers import RunningContainers
 from tests.over_http.address import StackAddress
 from tests.over_http.place import Place, places

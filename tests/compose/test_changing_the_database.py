@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from shared.errors import NotFound
+from stoker.errors import NotFound
 from tests.compose.containers import RunningContainers
 from tests.over_http.address import StackAddress
 from tests.over_http.place import Place

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from shared.contracts.jobs import Job
-from shared.contracts.needs import Retries
+from stoker.contracts.jobs import Job
+from stoker.contracts.needs import Retries
 from tests.compose.containers import RunningContainers
 from tests.over_http.address import StackAddress
 from tests.over_http.place import Place

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.clients import ExecutorClient
+from stoker.clients import ExecutorClient
 from tests.compose.containers import RunningContainers
 from tests.over_http.address import READY_SECONDS, StackAddress
 from tests.over_http.place import Place

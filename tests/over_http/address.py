@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Self
 
-from shared.clients import ExecutorClient, PollerClient, RegistryClient
-from shared.clients.base import ServiceClient
+from stoker.clients import ExecutorClient, PollerClient, RegistryClient
+from stoker.clients.base import ServiceClient
 from tests.stack.command_line import CommandLine
 from tests.waiting import until
 

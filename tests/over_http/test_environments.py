@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.clients import ExecutorClient
-from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromWheel
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.tasks import TaskRun
-from shared.errors import NotFound
+from stoker.clients import ExecutorClient
+from stoker.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromWheel
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.tasks import TaskRun
+from stoker.errors import NotFound
 from tests.over_http.address import StackAddress
 from tests.over_http.place import Place
 from tests.over_http.work import END_SECONDS, succeeds

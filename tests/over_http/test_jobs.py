@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.contracts.jobs import FINAL_UNIT_STATES, JobSubmit
+from stoker.contracts.jobs import FINAL_UNIT_STATES, JobSubmit
 from tests.over_http.address import StackAddress
 from tests.over_http.place import Place
 from tests.over_http.work import END_SECONDS, events_to_the_end, starts, submit_tracing

@@ -6,10 +6,10 @@ import zipfile
 from collections import Counter
 from contextlib import aclosing
 
-from shared.clients import ExecutorClient
-from shared.contracts.events import JobEvent
-from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
-from shared.contracts.needs import Retries
+from stoker.clients import ExecutorClient
+from stoker.contracts.events import JobEvent
+from stoker.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
+from stoker.contracts.needs import Retries
 from tests.over_http.place import Place
 
 END_SECONDS = 300.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.clients.poller import PollerClient
-from shared.contracts.watches import Watches
+from stoker.clients.poller import PollerClient
+from stoker.contracts.watches import Watches
 from tests.servers.process import free_port
 from tests.waiting import until
 from tests.workshop.serving import World, ended

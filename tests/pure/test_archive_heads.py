@@ -5,7 +5,7 @@ import tarfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.agent.archives import file_head
+from shared.remote.agent.archives import file_head
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=120)
 

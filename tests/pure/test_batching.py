@@ -4,15 +4,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.executor.batching import Bounds, Shape, batch_shape, bounds_of, plan_slurm, script_parallel
+from services.executor.planning.growth import grown_needs
+from services.executor.planning.slurm import Bounds, Shape, batch_shape, bounds_of, plan_slurm, script_parallel
 from services.executor.repositories.attempts import may_follow
-from services.executor.retries import grown_needs
-from shared.contracts.jobs import Reason
-from shared.contracts.needs import Retries
-from shared.contracts.resources import BatchingConfig
-from shared.errors import Invalid
-from shared.slurm.cluster import Partition
-from shared.slurm.merge import UnitNeeds
+from shared.slurm.answers.cluster import Partition
+from shared.slurm.requests.needs import UnitNeeds
+from stoker.contracts.jobs import Reason
+from stoker.contracts.needs import Retries
+from stoker.contracts.resources import BatchingConfig
+from stoker.errors import Invalid
 
 TABLE = Bounds(target_cpus=4, max_cpus=16, target_memory=10000, max_memory=32000, target_jobs=10, max_jobs=20)
 

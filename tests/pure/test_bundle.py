@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from shared import bundle
+from shared.remote import bundle
 
 ROOT = Path(__file__).parents[2]
+REMOTE = ROOT / "shared/remote"
 OLD_PYTHON = "3.9"
 
 
 @pytest.mark.parametrize("part", ["runner_source", "agent_source", "builder_source"])
 def test_a_bundle_is_the_same_bytes_in_every_process(part: str) -> None:
-    script = f"import sys, shared.bundle as b; sys.stdout.buffer.write(b.{part}())"
+    script = f"import sys, shared.remote.bundle as b; sys.stdout.buffer.write(b.{part}())"
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=ROOT)
     assert other.stdout == getattr(bundle, part)()
 
@@ -27,7 +28,7 @@ def test_a_bundle_is_the_same_bytes_in_every_process(part: str) -> None:
 )
 def test_a_bundle_runs_on_old_pythons(source: bytes, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_bytes(source)
-    folders = [tmp_path, *(ROOT / "shared" / name for name in ("agent", "runner", "builder", "resource_side"))]
+    folders = [tmp_path, *(REMOTE / name for name in ("agent", "runner", "builder", "common"))]
     # Annotations are postponed, never evaluated: they may be newer.
     vermin = str(Path(sys.executable).with_name("vermin"))
     command = [vermin, f"-t={OLD_PYTHON}-", "--violations", "--no-tips", *map(str, folders)]
@@ -35,15 +36,15 @@ def test_a_bundle_runs_on_old_pythons(source: bytes, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("package", ["agent", "runner", "builder", "resource_side"])
+@pytest.mark.parametrize("package", ["agent", "runner", "builder", "common"])
 def test_what_runs_on_clusters_imports_the_standard_library_only(package: str) -> None:
-    for path in (ROOT / "shared" / package).glob("*.py"):
+    for path in (REMOTE / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 allowed = name.split(".")[0] in sys.stdlib_module_names
-                own = name.startswith(("shared.resource_side", f"shared.{package}"))
+                own = name.startswith(("shared.remote.common", f"shared.remote.{package}"))
                 assert allowed or own, f"{path.name} imports {name}"
 
 
@@ -54,5 +55,5 @@ def test_a_traceback_shows_modules_and_lines(tmp_path: Path) -> None:
         [sys.executable, "-I", "-S", str(tmp_path / "runner.py"), "x"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 70
-    assert 'File "<stoker-runner>/shared/runner/main.py", line' in done.stderr
+    assert 'File "<stoker-runner>/shared/remote/runner/main.py", line' in done.stderr
     assert "    options = Options(arguments)\n" in done.stderr

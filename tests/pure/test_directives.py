@@ -1,6 +1,6 @@
 import pytest
 
-from shared.slurm.directives import directive_options, field_option, own_option
+from shared.slurm.requests.directives import directive_options, field_option, own_option
 
 
 @pytest.mark.parametrize(

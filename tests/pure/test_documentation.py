@@ -8,9 +8,9 @@ import pytest
 from services.executor.settings import ExecutorSettings
 from services.poller.settings import PollerSettings
 from services.registry.settings import RegistrySettings
-from shared.settings import ServiceSettings, settings_table
-from shared.web.problems import PROBLEMS
-from stoker.failures import ExitCode
+from shared.service.settings import ServiceSettings, settings_table
+from shared.service.web.problems import PROBLEMS
+from stoker.cli.failures import ExitCode
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

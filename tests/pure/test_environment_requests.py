@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.executor.environments.builds import Site, creation, rebuilding, removal
-from services.executor.environments.pixi_projects import cut_down
-from services.executor.environments.results import Built, command_of, read_result
-from services.executor.environments.uploads import read_archive, read_wheel
-from services.executor.environments.versions import canonical_name, newest_first, parse_version, same_package
-from shared.builder.request import Fields, Request
-from shared.contracts.environments import EnvironmentCreate
-from shared.contracts.jobs import Reason
-from shared.contracts.resources import ResourceSpec
-from shared.errors import Invalid
+from services.executor.building.builds import Site, creation, rebuilding, removal
+from services.executor.building.pixi_projects import cut_down
+from services.executor.building.results import Built, command_of, read_result
+from services.executor.building.uploads import read_archive, read_wheel
+from services.executor.building.versions import canonical_name, newest_first, parse_version, same_package
+from shared.remote.builder.request import Fields, Request
+from stoker.contracts.environments import EnvironmentCreate
+from stoker.contracts.jobs import Reason
+from stoker.contracts.resources import ResourceSpec
+from stoker.errors import Invalid
 from tests.workshop.packages import make_wheel, task_files
 from tests.workshop.registry import seed
 

@@ -4,11 +4,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from shared.clients.answers import raise_for_problem
-from shared.contracts.problems import FieldError, Problem
-from shared.errors import Conflict, Forbidden, Invalid, NotFound, StokerError, Unauthorized, Unavailable
-from stoker.failures import ExitCode, exit_code, show_error
-from stoker.output import plain, size
+from stoker.cli.failures import ExitCode, exit_code, show_error
+from stoker.cli.output import plain, size
+from stoker.clients.answers import raise_for_problem
+from stoker.contracts.problems import FieldError, Problem
+from stoker.errors import Conflict, Forbidden, Invalid, NotFound, StokerError, Unauthorized, Unavailable
 
 
 def rendered(error: StokerError) -> str:

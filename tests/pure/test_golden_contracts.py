@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentFromPypi, Freeze
-from shared.contracts.jobs import Reason
-from shared.contracts.keys import AccessKey, Caller, NewAccessKey
-from shared.contracts.needs import Needs
-from shared.contracts.problems import FieldError, Problem
-from shared.contracts.profiles import Profile, ProfileSpec
-from shared.contracts.queues import ClusterQueue, QueueEntry
-from shared.contracts.resources import Resource, ResourceSpec
-from shared.contracts.ssh import SshHostKey, SshHostKeys
-from shared.contracts.tasks import Task, TaskRun
-from shared.contracts.watches import (
+from stoker.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentFromPypi, Freeze
+from stoker.contracts.jobs import Reason
+from stoker.contracts.keys import AccessKey, Caller, NewAccessKey
+from stoker.contracts.needs import Needs
+from stoker.contracts.problems import FieldError, Problem
+from stoker.contracts.profiles import Profile, ProfileSpec
+from stoker.contracts.queues import ClusterQueue, QueueEntry
+from stoker.contracts.resources import Resource, ResourceSpec
+from stoker.contracts.ssh import SshHostKey, SshHostKeys
+from stoker.contracts.tasks import Task, TaskRun
+from stoker.contracts.watches import (
     Observation,
     Observations,
     ResourceHealth,

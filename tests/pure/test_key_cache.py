@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from shared.contracts.keys import Caller
-from shared.errors import Unavailable
-from shared.web import key_cache
-from shared.web.callers import key_sha256, presented_key, well_formed
-from shared.web.key_cache import KeyCache
-from shared.web.remote_keys import RemoteKeyVerifier
+from shared.service.web.access import key_cache
+from shared.service.web.access.callers import key_sha256, presented_key, well_formed
+from shared.service.web.access.key_cache import KeyCache
+from shared.service.web.access.remote_keys import RemoteKeyVerifier
+from stoker.contracts.keys import Caller
+from stoker.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
-from shared.logs import configure_logging, get_logger, redacted
-from shared.request_ids import current_request_id
+from shared.service.logs import configure_logging, get_logger, redacted
+from stoker.request_ids import current_request_id
 
 KEY = f"stk_{'0' * 26}_{'Ab-_' * 10}xyz"
 

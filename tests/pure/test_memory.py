@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Invalid
-from shared.slurm.memory import parse_memory
+from shared.slurm.requests.memory import parse_memory
+from stoker.errors import Invalid
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.builder.pip_settings import for_uv, pip_settings, uv_options
+from shared.remote.builder.installing.pip_settings import for_uv, pip_settings, uv_options
 
 
 def surroundings(folder: Path, **more: str) -> dict[str, str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.builder.archives import unpack
-from shared.builder.failures import Failure
+from shared.remote.builder.failures import Failure
+from shared.remote.builder.packages.archives import unpack
 
 NAME = "some-tasks-1.0.tar.gz"
 TOP = "some-tasks-1.0"

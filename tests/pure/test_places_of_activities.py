@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.executor.environments.building import BuildSettings, place_name, site_of
-from services.executor.environments.slurm_builds import slurm_build
-from services.executor.environments.uv_program import UvProgram, own_uv
-from shared.contracts.holds import Connection
-from shared.contracts.resources import SlurmRunnerConfig
+from services.executor.building.slurm_builds import slurm_build
+from services.executor.building.uv_program import UvProgram, own_uv
+from services.executor.environments.new_activities import BuildSettings, place_name, site_of
 from shared.pipes import JOBS, Hello, place_of_activities, roots_of
-from shared.resource_side import platforms
+from shared.remote.common import platforms
+from stoker.contracts.holds import Connection
+from stoker.contracts.resources import SlurmRunnerConfig
 from tests.pure.test_golden_contracts import profile, resource
 from tests.workshop.registry import seed
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.contracts.queues import ClusterQueue, QueueEntry
-from stoker.commands.queues import show
+from stoker.cli.commands.queues import show
+from stoker.contracts.queues import ClusterQueue, QueueEntry
 
 _MADE = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

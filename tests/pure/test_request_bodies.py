@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.keys import AccessKeyCreate, AccessKeyPatch
-from shared.contracts.profiles import ProfileSpec
-from shared.contracts.resources import ResourceSpec
-from shared.errors import Invalid
-from shared.web.bodies import decode_body, merge_patch
-from shared.web.body_errors import MAX_ERRORS, find_errors
+from shared.service.web.bodies.decoding import decode_body, merge_patch
+from shared.service.web.bodies.errors import MAX_ERRORS, find_errors
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.keys import AccessKeyCreate, AccessKeyPatch
+from stoker.contracts.profiles import ProfileSpec
+from stoker.contracts.resources import ResourceSpec
+from stoker.errors import Invalid
 from tests.workshop.registry import seed
 
 

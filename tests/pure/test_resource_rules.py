@@ -9,10 +9,10 @@ import pytest
 from services.registry.rules import PROFILE_RULES, RESOURCE_RULES
 from services.registry.rules.profiles import normal_form as normal_profile
 from services.registry.rules.resources import normal_form
-from shared.contracts.profiles import ProfileSpec
-from shared.contracts.resources import ResourceSpec
-from shared.errors import Invalid
-from shared.web.bodies import convert_body
+from shared.service.web.bodies.decoding import convert_body
+from stoker.contracts.profiles import ProfileSpec
+from stoker.contracts.resources import ResourceSpec
+from stoker.errors import Invalid
 from tests.workshop.registry import KINDS, seed
 
 PIXI = {

@@ -4,8 +4,8 @@ import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clients.lines import lines
-from shared.clients.sse import EventParser, ServerEvent
+from stoker.clients.lines import lines
+from stoker.clients.sse import EventParser, ServerEvent
 
 
 def parse(text: str) -> list[ServerEvent]:

@@ -7,9 +7,9 @@ import pytest
 from msgspec import Meta
 
 from services.registry.settings import RegistrySettings
-from shared.errors import Invalid
-from shared.secrets import Secret
-from shared.settings import DatabaseUrl, HttpUrl, RedisUrl, ServiceSettings, load_settings, settings_table
+from shared.service.settings import DatabaseUrl, HttpUrl, RedisUrl, ServiceSettings, load_settings, settings_table
+from stoker.errors import Invalid
+from stoker.secrets import Secret
 
 
 class Example(ServiceSettings, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from services.poller.sightings import Sightings, differs, observation
-from shared.contracts.watches import WatchedBatch
 from shared.pipes import FollowSeen
+from stoker.contracts.watches import WatchedBatch
 
 
 def batch(**known: Any) -> WatchedBatch:

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.slurm.accounting import read_accounting, sacct_arguments
-from shared.slurm.cluster import ClusterConfig, read_cluster_config, read_partitions
-from shared.slurm.native_ids import read_job_id
-from shared.slurm.queue import read_queue, squeue_arguments
-from shared.slurm.rows import separator, split_rows
+from shared.slurm.answers.accounting import read_accounting, sacct_arguments
+from shared.slurm.answers.cluster import ClusterConfig, read_cluster_config, read_partitions
+from shared.slurm.answers.native_ids import read_job_id
+from shared.slurm.answers.queue import read_queue, squeue_arguments
+from shared.slurm.answers.rows import separator, split_rows
 
 NONCE = "0123456789abcdef0123456789abcdef"
 QUEUED = "1_[2-3%2]|0|root|PENDING|1795478508|N/A|N/A|10:00|gpu||1|100M|gres:gpu:v100:1|lab|Priority|mark-1|mark-1|1"

@@ -4,11 +4,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.contracts.needs import SchedulingRequest
-from shared.contracts.resources import SlurmRunnerConfig
-from shared.errors import Invalid
-from shared.slurm.gpus import count_gpus, count_gres, multiply_gpus, multiply_gres
-from shared.slurm.merge import UnitNeeds, merge_needs
+from shared.slurm.requests.gpus import count_gpus, count_gres, multiply_gpus, multiply_gres
+from shared.slurm.requests.needs import UnitNeeds, merge_needs
+from stoker.contracts.needs import SchedulingRequest
+from stoker.contracts.resources import SlurmRunnerConfig
+from stoker.errors import Invalid
 
 BATCHING = {
     "target_cpus_per_job": 1,

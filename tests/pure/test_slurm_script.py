@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Invalid
-from shared.slurm.merge import UnitNeeds
-from shared.slurm.script import batch_script, sbatch_arguments, split_array
-from shared.slurm.submission import read_submission
+from shared.slurm.answers.submission import read_submission
+from shared.slurm.requests.needs import UnitNeeds
+from shared.slurm.requests.script import batch_script, sbatch_arguments, split_array
+from stoker.errors import Invalid
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 FAILED = "sbatch: error: Batch job submission failed: "

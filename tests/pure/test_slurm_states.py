@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.slurm.reasons import pending_reason
-from shared.slurm.states import read_state
+from shared.slurm.answers.reasons import pending_reason
+from shared.slurm.answers.states import read_state
 
 # As SLURM's manual lists them.
 TERMINAL = (

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Invalid
-from shared.slurm.memory import read_bytes
-from shared.slurm.times import UNLIMITED, format_limit, parse_limit, read_duration, read_limit, read_moment
+from shared.slurm.requests.memory import read_bytes
+from shared.slurm.requests.times import UNLIMITED, format_limit, parse_limit, read_duration, read_limit, read_moment
+from stoker.errors import Invalid
 
 
 @pytest.mark.parametrize(

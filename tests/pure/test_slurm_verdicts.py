@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.slurm_evidence import EndSeen, KnownLaunch, SlurmEvidence
-from services.executor.slurm_verdicts import End, GoOn, Graces, judge_slurm
-from shared.pipes.answers import Claim, Evidence
-from shared.pipes.answers import End as EndRecord
-from shared.slurm.accounting import Accounting, AccountingRow
-from shared.slurm.native_ids import read_job_id
-from shared.slurm.queue import Queue, QueueRow
-from shared.slurm.states import read_state
+from services.executor.kinds.slurm.evidence import EndSeen, KnownLaunch, SlurmEvidence
+from services.executor.kinds.slurm.verdicts import End, GoOn, Graces, judge_slurm
+from shared.pipes.protocol.answers import Claim, Evidence
+from shared.pipes.protocol.answers import End as EndRecord
+from shared.slurm.answers.accounting import Accounting, AccountingRow
+from shared.slurm.answers.native_ids import read_job_id
+from shared.slurm.answers.queue import Queue, QueueRow
+from shared.slurm.answers.states import read_state
 
 NOW = 1_000_000.0
 GRACES = Graces()

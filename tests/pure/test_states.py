@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.states import (
+from services.executor.model.states import (
     FINAL_BATCH_STATES,
     FINAL_JOB_STATES,
     batch_may_become,
@@ -10,7 +10,7 @@ from services.executor.states import (
     job_state,
     unit_may_become,
 )
-from shared.contracts.jobs import FINAL_UNIT_STATES, BatchState, Counts, JobState
+from stoker.contracts.jobs import FINAL_UNIT_STATES, BatchState, Counts, JobState
 
 JOB_STATES = ["accepted", "staging", "queued", "running", "collecting", "succeeded", "failed", "cancelled"]
 BATCH_STATES = ["planned", "launching", "queued", "running", "ended", "revoked", "lost"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.pipes.frames import CHUNK_BYTES, FIRST_CREDIT_BYTES
-from shared.pipes.windows import LARGEST_BYTES, StreamWindow
+from shared.pipes.protocol.frames import CHUNK_BYTES, FIRST_CREDIT_BYTES
+from shared.pipes.protocol.windows import LARGEST_BYTES, StreamWindow
 
 
 def carry(window: StreamWindow, *, bandwidth: float, round_trip_seconds: float, megabytes: int) -> float:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Invalid
-from shared.pipes.sudo_errors import why_no_agent
-from shared.pipes.trust import Doubt, untrusted_parts
-from shared.sudoers import sudoers_rule
+from shared.pipes.sudo.errors import why_no_agent
+from shared.pipes.sudo.sudoers import sudoers_rule
+from shared.pipes.sudo.trust import Doubt, untrusted_parts
+from stoker.errors import Invalid
 
 PYTHON, AGENT = "/usr/bin/python3", "/opt/stoker/agent.py"
 

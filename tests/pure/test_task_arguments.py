@@ -6,9 +6,9 @@ import pytest
 
 from services.executor.tasks.arguments import Phase, compute_units, phases_of
 from services.executor.tasks.manifest import TaskDescription, tasks_of
-from shared.contracts.needs import Needs
-from shared.contracts.tasks import ComputeUnit, TaskRun
-from shared.errors import Invalid
+from stoker.contracts.needs import Needs
+from stoker.contracts.tasks import ComputeUnit, TaskRun
+from stoker.errors import Invalid
 from tests.workshop.packages import manifest
 
 ONCE, EACH = {"executable_non_parallel": "once.py"}, {"executable_parallel": "each.py"}

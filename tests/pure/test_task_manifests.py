@@ -6,8 +6,8 @@ import pytest
 
 from services.executor.tasks.manifest import tasks_of
 from services.executor.tasks.needs import merged
-from shared.contracts.needs import Needs
-from shared.errors import Invalid
+from stoker.contracts.needs import Needs
+from stoker.errors import Invalid
 from tests.workshop.packages import manifest
 
 

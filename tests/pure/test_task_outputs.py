@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from services.executor.tasks.outputs import read_init_output, read_task_output
-from shared.contracts.tasks import MAX_COMPUTE_UNITS, ComputeUnit, ImageUpdate
-from shared.errors import Invalid
+from stoker.contracts.tasks import MAX_COMPUTE_UNITS, ComputeUnit, ImageUpdate
+from stoker.errors import Invalid
 
 
 def test_the_init_names_its_compute_units_in_their_order() -> None:

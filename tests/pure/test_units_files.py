@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Invalid
-from stoker.units import UnitsFormat, parse_units, read_units
+from stoker.cli.units import UnitsFormat, parse_units, read_units
+from stoker.errors import Invalid
 
 
 def test_a_json_list_gives_one_unit_per_object() -> None:

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
-from shared.bus import RECONNECTED, Bus
-from shared.errors import Unavailable
+from shared.service.bus import RECONNECTED, Bus
+from stoker.errors import Unavailable
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.anyio

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from shared.clients import ExecutorClient, PollerClient, RegistryClient
-from shared.contracts.events import JobEvent
-from shared.contracts.jobs import Counts, Job, JobSubmit
-from shared.contracts.keys import Caller
-from shared.errors import Conflict, Invalid, NotFound, Unauthorized, Unavailable
-from shared.request_ids import current_request_id
-from shared.secrets import Secret
+from stoker.clients import ExecutorClient, PollerClient, RegistryClient
+from stoker.contracts.events import JobEvent
+from stoker.contracts.jobs import Counts, Job, JobSubmit
+from stoker.contracts.keys import Caller
+from stoker.errors import Conflict, Invalid, NotFound, Unauthorized, Unavailable
+from stoker.request_ids import current_request_id
+from stoker.secrets import Secret
 from tests.services.scripted import NO_ANSWER, answer, scripted, stream
 
 pytestmark = pytest.mark.anyio

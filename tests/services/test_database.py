@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, exc, insert, select, update
 
-from shared.columns import JsonText, UtcDateTime
-from shared.database import Database, parse_url
-from shared.errors import Invalid, Unavailable
+from shared.service.database.columns import JsonText, UtcDateTime
+from shared.service.database.transactions import Database, parse_url
+from stoker.errors import Invalid, Unavailable
 from tests.servers.postgresql import PostgresqlServer
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import EnvironmentFromPypi
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.environments import EnvironmentFromPypi
 from tests.workshop.environments import log_of, settled
 from tests.workshop.packages import Index, make_archive, make_wheel, manifest, task_files
 from tests.workshop.serving import World, problem

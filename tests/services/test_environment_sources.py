@@ -6,15 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import (
-    Environment,
-    EnvironmentFromExisting,
-    EnvironmentFromPixi,
-)
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.tasks import TaskRun
-from shared.errors import Invalid
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.environments import Environment, EnvironmentFromExisting, EnvironmentFromPixi
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.tasks import TaskRun
+from stoker.errors import Invalid
 from tests.workshop.environments import gone, log_of, settled
 from tests.workshop.packages import make_environment
 from tests.workshop.pixi_projects import PixiProjects

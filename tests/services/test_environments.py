@@ -8,12 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import (
-    EnvironmentFromPypi,
-    EnvironmentFromWheel,
-)
-from shared.errors import Conflict, Forbidden, Invalid, NotFound
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.environments import EnvironmentFromPypi, EnvironmentFromWheel
+from stoker.errors import Conflict, Forbidden, Invalid, NotFound
 from tests.waiting import until
 from tests.workshop.environments import log_of, settled
 from tests.workshop.packages import Index, make_wheel, task_files

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.executor.tables import batches, job_files, jobs, profile_holds, units
-from shared.clients.executor import ExecutorClient
-from shared.contracts.jobs import MAX_FILES_BYTES, MAX_UNITS
-from shared.contracts.keys import AccessKeyCreate
-from shared.database import Database
-from shared.errors import Conflict, Invalid, NotFound, Unavailable
+from services.executor.repositories.tables import batches, job_files, jobs, profile_holds, units
+from shared.service.database.transactions import Database
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.jobs import MAX_FILES_BYTES, MAX_UNITS
+from stoker.contracts.keys import AccessKeyCreate
+from stoker.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.waiting import until
 from tests.workshop.serving import World, problem
 

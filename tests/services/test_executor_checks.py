@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.checks import CheckReport, Finding
-from shared.errors import NotFound
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.checks import CheckReport, Finding
+from stoker.errors import NotFound
 from tests.workshop.serving import World
 
 # What is looked at is the same on every database.

@@ -9,11 +9,11 @@ import pytest
 
 from services.executor.repositories.events import append_event
 from services.executor.repositories.progress import counts_of, lock_job
-from shared.bus import RECONNECTED, Bus
-from shared.clients.executor import ExecutorClient
-from shared.contracts.events import JobEvent
-from shared.contracts.watches import EVENTS_CHANNEL
-from shared.database import Database
+from shared.service.bus import RECONNECTED, Bus
+from shared.service.database.transactions import Database
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.events import JobEvent
+from stoker.contracts.watches import EVENTS_CHANNEL
 from tests.workshop.serving import World, ended
 
 pytestmark = pytest.mark.anyio

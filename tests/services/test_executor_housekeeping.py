@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.executor.admission import Admission, Request
-from services.executor.connections import Connections
-from services.executor.holds import HOLDER, Holds
-from services.executor.notifying import NotifyingDatabase
+from services.executor.jobs.admission import Admission, Request
 from services.executor.repositories import holds as hold_rows
-from services.executor.tables import jobs
-from shared.clients.executor import ExecutorClient
-from shared.clients.registry import RegistryClient
-from shared.contracts.keys import Caller
-from shared.database import Database
-from shared.errors import NotFound, Unavailable
+from services.executor.repositories.notifying import NotifyingDatabase
+from services.executor.repositories.tables import jobs
+from services.executor.resources.holds import HOLDER, Holds
+from shared.service.connections import Connections
+from shared.service.database.transactions import Database
+from stoker.clients.executor import ExecutorClient
+from stoker.clients.registry import RegistryClient
+from stoker.contracts.keys import Caller
+from stoker.errors import NotFound, Unavailable
 from tests.waiting import until
 from tests.workshop.serving import World, ended
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.executor.cancellation import Cancellation
-from services.executor.catalogue import Catalogue
-from services.executor.migrations import LOCATION
+from services.executor.jobs.cancellation import Cancellation
+from services.executor.jobs.catalogue import Catalogue
 from services.executor.repositories.jobs import NewJob, add_units, insert_job
-from shared.clients.executor import ExecutorClient
-from shared.contracts.jobs import Job, PlannedBatch, Unit
-from shared.contracts.keys import Caller
-from shared.database import Database
-from shared.errors import Conflict, NotFound
-from shared.migrations import upgrade
+from services.executor.repositories.migrations import LOCATION
+from shared.service.database.migrations import upgrade
+from shared.service.database.transactions import Database
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.jobs import Job, PlannedBatch, Unit
+from stoker.contracts.keys import Caller
+from stoker.errors import Conflict, NotFound
 from tests.waiting import until
 from tests.workshop.serving import World, ended, problem
 

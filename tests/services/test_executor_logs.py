@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.needs import Retries
-from shared.errors import NotFound
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.needs import Retries
+from stoker.errors import NotFound
 from tests.waiting import until
 from tests.workshop.serving import World, ended
 

@@ -5,9 +5,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Engine
 
-from services.executor.migrations import LOCATION
-from services.executor.tables import metadata
-from shared.migrations import downgrade, upgrade
+from services.executor.repositories.migrations import LOCATION
+from services.executor.repositories.tables import metadata
+from shared.service.database.migrations import downgrade, upgrade
 
 
 def connected(url: str) -> Engine:

@@ -11,13 +11,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from services.executor.migrations import LOCATION as EXECUTOR
-from services.executor.tables import metadata as executor_tables
+from services.executor.repositories.migrations import LOCATION as EXECUTOR
+from services.executor.repositories.tables import metadata as executor_tables
 from services.registry.migrations import LOCATION as REGISTRY
 from services.registry.tables import metadata as registry_tables
-from shared.database import parse_url
-from shared.errors import Conflict, Invalid, Unavailable
-from shared.migrations import downgrade, require_head, upgrade
+from shared.service.database.migrations import downgrade, require_head, upgrade
+from shared.service.database.transactions import parse_url
+from stoker.errors import Conflict, Invalid, Unavailable
 
 SERVICES = [
     pytest.param(REGISTRY, registry_tables, id="registry"),

@@ -10,13 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, delete, insert, select, text
 
-from services.executor.batch_end import end_batch
-from services.executor.records import EventRecord, ReasonRecord, ResultRecord
-from services.executor.repositories.batches import batches_of, move_batch
-from services.executor.repositories.events import give_positions, read_stream
-from services.executor.repositories.progress import Moves, counts_of, lock_job, settle
-from services.executor.repositories.units import apply_records
-from services.executor.states import (
+from services.executor.kinds.verdicts import Verdict, ending
+from services.executor.model.records import EventRecord, ReasonRecord, ResultRecord
+from services.executor.model.states import (
     FINAL_BATCH_STATES,
     FINAL_JOB_STATES,
     FINAL_UNIT_STATES,
@@ -24,11 +20,15 @@ from services.executor.states import (
     job_may_become,
     unit_may_become,
 )
-from services.executor.stored_submit import retries_of
-from services.executor.tables import NO_BATCH, batches, jobs, metadata, stream, units
-from services.executor.tables import attempts as kept
-from services.executor.verdicts import Verdict, ending
-from shared.database import Database, parse_url
+from services.executor.progress.batch_end import end_batch
+from services.executor.repositories.batches import batches_of, move_batch
+from services.executor.repositories.events import give_positions, read_stream
+from services.executor.repositories.progress import Moves, counts_of, lock_job, settle
+from services.executor.repositories.stored_submit import retries_of
+from services.executor.repositories.tables import NO_BATCH, batches, jobs, metadata, stream, units
+from services.executor.repositories.tables import attempts as kept
+from services.executor.repositories.units import apply_records
+from shared.service.database.transactions import Database, parse_url
 
 UNIT_COUNT = 4
 JOB, BATCH = "j" * 26, "b" * 26

@@ -9,8 +9,8 @@ import pytest
 
 from services.poller.app import create_app
 from services.poller.settings import PollerSettings
-from shared.contracts.watches import ResourceHealth, Watches
-from shared.settings import load_settings
+from shared.service.settings import load_settings
+from stoker.contracts.watches import ResourceHealth, Watches
 from tests.servers.redis import RedisServer
 from tests.waiting import until
 from tests.workshop.serving import World, ended, served

@@ -5,10 +5,10 @@ import time
 import msgspec
 import pytest
 
-from services.executor.reachability import Reachability
-from shared.bus import Bus
-from shared.contracts.watches import HEALTH_CHANNEL, ResourceHealth
-from shared.errors import Unavailable
+from services.executor.resources.reachability import Reachability
+from shared.service.bus import Bus
+from stoker.contracts.watches import HEALTH_CHANNEL, ResourceHealth
+from stoker.errors import Unavailable
 from tests.servers.redis import RedisServer
 from tests.waiting import until
 

@@ -9,8 +9,8 @@ from litestar.routes import HTTPRoute
 
 from services.registry.app import build_app
 from services.registry.settings import RegistrySettings
-from shared.settings import DatabaseUrl
-from shared.web.callers import key_sha256
+from shared.service.settings import DatabaseUrl
+from shared.service.web.access.callers import key_sha256
 from tests.workshop.registry import RegistryInTest, running_registry, seed, slug, wrong_paths
 
 pytestmark = pytest.mark.anyio

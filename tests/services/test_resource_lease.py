@@ -7,7 +7,7 @@ import pytest
 
 from services.poller.lease import ResourceLease
 from services.poller.racing import cancelled
-from shared.bus import Bus
+from shared.service.bus import Bus
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.anyio

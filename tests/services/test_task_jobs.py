@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import FINAL_ACTIVITY_STATES, EnvironmentFromPypi
-from shared.contracts.jobs import Job, JobSubmit, Unit
-from shared.contracts.tasks import TaskRun
-from shared.errors import Conflict, Invalid, NotFound
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.environments import FINAL_ACTIVITY_STATES, EnvironmentFromPypi
+from stoker.contracts.jobs import Job, JobSubmit, Unit
+from stoker.contracts.tasks import TaskRun
+from stoker.errors import Conflict, Invalid, NotFound
 from tests.waiting import until
 from tests.workshop.packages import TASK, Index, manifest, task_files
 from tests.workshop.serving import World, ended

@@ -10,8 +10,8 @@ import pytest
 from services.poller.metrics import PollerMetrics
 from services.poller.racing import cancelled
 from services.poller.watch_list import HINT_SPACING_SECONDS, WatchListSource
-from shared.contracts.watches import WatchList
-from shared.errors import Unavailable
+from stoker.contracts.watches import WatchList
+from stoker.errors import Unavailable
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from services.poller.resource_watch import MIN_INTERVAL_SECONDS
-from shared.bus import Bus
-from shared.contracts.holds import Connection
-from shared.contracts.watches import WATCHES_CHANNEL
-from shared.errors import Unavailable
 from shared.pipes import AgentPool, Pipe, open_pipe
+from shared.service.bus import Bus
+from stoker.contracts.holds import Connection
+from stoker.contracts.watches import WATCHES_CHANNEL
+from stoker.errors import Unavailable
 from tests.servers.redis import RedisServer
 from tests.waiting import until
 from tests.workshop import Workshop

@@ -12,17 +12,17 @@ from litestar import Litestar, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, RawBody, SkipValidation
 
-from shared.contracts.keys import AccessKeyCreate, Caller
-from shared.contracts.pages import Page
-from shared.contracts.problems import FieldError
-from shared.errors import Conflict, Invalid, NotFound, Unavailable
-from shared.settings import ServiceSettings
-from shared.web.application import build_application
-from shared.web.bodies import decode_body
-from shared.web.callers import admins_only
-from shared.web.content_types import accepts
-from shared.web.cursors import decode_cursor, encode_cursor
-from shared.web.etags import expected_versions
+from shared.service.settings import ServiceSettings
+from shared.service.web.access.callers import admins_only
+from shared.service.web.application import build_application
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.cursors import decode_cursor, encode_cursor
+from shared.service.web.etags import expected_versions
+from stoker.contracts.keys import AccessKeyCreate, Caller
+from stoker.contracts.pages import Page
+from stoker.contracts.problems import FieldError
+from stoker.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.workshop.registry import slug, wrong_paths
 
 pytestmark = pytest.mark.anyio

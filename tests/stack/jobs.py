@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from shared.contracts.events import JobEvent
-from shared.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
+from stoker.contracts.events import JobEvent
+from stoker.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
 from tests.stack.running import RunningStack
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from shared.clients import ExecutorClient, PollerClient, RegistryClient
-from stoker.stack import leash
-from stoker.stack.state_folder import StackRecord, StateFolder
+from services.embedded import leash
+from stoker.cli.state_folder import StackRecord, StateFolder
+from stoker.clients import ExecutorClient, PollerClient, RegistryClient
 from tests.stack.command_line import CommandLine, RunsAs
 
 ProcessName = Literal["redis", "registry", "executor", "poller"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.demo.packages import standard_library_packages
+from services.embedded.demo.packages import standard_library_packages
 from tests.stack.pictures import read_png
 from tests.stack.running import process_lives
 

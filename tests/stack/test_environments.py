@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromPypi
-from shared.errors import Conflict, NotFound, Unavailable
+from stoker.contracts.environments import FINAL_ACTIVITY_STATES, Environment, EnvironmentFromPypi
+from stoker.errors import Conflict, NotFound, Unavailable
 from tests.stack.jobs import local_profile
 from tests.stack.running import RunningStack, wait_for
 from tests.waiting import until

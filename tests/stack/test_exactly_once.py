@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.jobs import FINAL_UNIT_STATES
+from stoker.contracts.jobs import FINAL_UNIT_STATES
 from tests.stack.jobs import events_to_the_end, starts, submit_tracing
 from tests.stack.running import ProcessName, RunningStack
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.jobs import JobSubmit
-from shared.errors import Conflict, NotFound, Unavailable
+from stoker.contracts.jobs import JobSubmit
+from stoker.errors import Conflict, NotFound, Unavailable
 from tests.stack.jobs import events_to_the_end, starts, submit_tracing
 from tests.stack.running import RunningStack, wait_for
 from tests.waiting import until
@@ -21,7 +21,7 @@ SERVICE = Path(__file__).parents[2] / "services/executor"
 POINTS = sorted(
     {
         name
-        for file in SERVICE.glob("*.py")
+        for file in SERVICE.rglob("*.py")
         for name in re.findall(r'failpoint\("((?:dispatcher|collector)\.[a-z_]+)"\)', file.read_text())
     }
 )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.clients import ExecutorClient
-from shared.contracts.jobs import JobSubmit
-from stoker.stack.programs import StackSettings, service_command, service_environment
+from services.embedded.programs import StackSettings, service_command, service_environment
+from stoker.clients import ExecutorClient
+from stoker.contracts.jobs import JobSubmit
 from tests.stack.jobs import events_to_the_end, local_profile, starts
 from tests.stack.running import RunningStack, wait_for
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.jobs import Job, JobSubmit
-from stoker.stack.preparation import first_resource
+from services.embedded.preparation import first_resource
+from stoker.contracts.jobs import Job, JobSubmit
 from tests.stack.jobs import events_to_the_end
 from tests.stack.running import RunningStack
 

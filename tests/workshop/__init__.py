@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shared.bundle import runner_source
+from shared.remote.bundle import runner_source
 
 MARK_PREFIX = "test-batch-"
 

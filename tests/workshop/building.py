@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared.bundle import builder_source
+from shared.remote.bundle import builder_source
 from tests.workshop.packages import Index
 
 UV = str(Path(sys.executable).with_name("uv"))

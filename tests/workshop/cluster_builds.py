@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared.contracts.environments import (
+from stoker.contracts.environments import (
     Environment,
     EnvironmentFromExisting,
     EnvironmentFromPixi,
     EnvironmentFromPypi,
 )
-from shared.contracts.jobs import JobSubmit
-from shared.contracts.needs import Needs
-from shared.contracts.tasks import TaskRun
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.needs import Needs
+from stoker.contracts.tasks import TaskRun
 from tests.servers.slurm.users import UnixUser
 from tests.waiting import until
 from tests.workshop import environments

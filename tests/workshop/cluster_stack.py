@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from shared.contracts.jobs import Batch, Job, JobSubmit, Unit
-from shared.contracts.profiles import Profile
-from shared.contracts.resources import Resource
-from shared.errors import Unavailable
+from stoker.contracts.jobs import Batch, Job, JobSubmit, Unit
+from stoker.contracts.profiles import Profile
+from stoker.contracts.resources import Resource
+from stoker.errors import Unavailable
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation
 from tests.servers.slurm.users import UnixUser

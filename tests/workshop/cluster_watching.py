@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import Profile, SlurmSudoProfileSpec
-from shared.contracts.resources import Resource, SlurmSudoResourceSpec
-from shared.contracts.watches import WatchedBatch, WatchedProfile, WatchList
-from shared.errors import NotFound
 from shared.pipes import AgentPool, Pipe
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import Profile, SlurmSudoProfileSpec
+from stoker.contracts.resources import Resource, SlurmSudoResourceSpec
+from stoker.contracts.watches import WatchedBatch, WatchedProfile, WatchList
+from stoker.errors import NotFound
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.users import UnixUser
 from tests.workshop.registry import seed

@@ -1,8 +1,8 @@
 """Waiting for what is done to environments, and what it said."""
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.environments import FINAL_ACTIVITY_STATES, Environment
-from shared.errors import NotFound
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.environments import FINAL_ACTIVITY_STATES, Environment
+from stoker.errors import NotFound
 from tests.waiting import until
 
 

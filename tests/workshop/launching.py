@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from shared.contracts.jobs import Job
+from stoker.contracts.jobs import Job
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.users import UnixUser
 from tests.stack.running import wait_for
@@ -20,7 +20,7 @@ _SERVICE = Path(__file__).parents[2] / "services/executor"
 POINTS = sorted(
     {
         name
-        for file in _SERVICE.glob("*.py")
+        for file in _SERVICE.rglob("*.py")
         for name in re.findall(r'failpoint\("((?:slurm_launcher|collector)\.[a-z_]+)"\)', file.read_text())
     }
     | {"dispatcher.after_launch"}

@@ -16,8 +16,8 @@ from services.registry.app import build_app
 from services.registry.bootstrap import bootstrap
 from services.registry.migrations import LOCATION
 from services.registry.settings import RegistrySettings
-from shared.migrations import upgrade
-from shared.settings import DatabaseUrl
+from shared.service.database.migrations import upgrade
+from shared.service.settings import DatabaseUrl
 
 SEED = Path(__file__).parents[1] / "seed"
 KINDS = ("local", "slurm_sudo", "slurm_ssh")

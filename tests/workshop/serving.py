@@ -16,7 +16,7 @@ import uvicorn
 from litestar import Litestar
 
 from services.executor.app import build
-from services.executor.migrations import LOCATION as EXECUTOR_MIGRATIONS
+from services.executor.repositories.migrations import LOCATION as EXECUTOR_MIGRATIONS
 from services.executor.settings import ExecutorSettings
 from services.poller.app import create_app
 from services.poller.settings import PollerSettings
@@ -24,14 +24,14 @@ from services.registry.app import build_app
 from services.registry.bootstrap import bootstrap
 from services.registry.migrations import LOCATION as REGISTRY_MIGRATIONS
 from services.registry.settings import RegistrySettings
-from shared.clients.executor import ExecutorClient
-from shared.clients.registry import RegistryClient
-from shared.contracts.jobs import Job, JobSubmit
-from shared.contracts.keys import AccessKeyCreate
-from shared.contracts.profiles import Profile
-from shared.contracts.resources import Resource
-from shared.migrations import upgrade
-from shared.settings import load_settings
+from shared.service.database.migrations import upgrade
+from shared.service.settings import load_settings
+from stoker.clients.executor import ExecutorClient
+from stoker.clients.registry import RegistryClient
+from stoker.contracts.jobs import Job, JobSubmit
+from stoker.contracts.keys import AccessKeyCreate
+from stoker.contracts.profiles import Profile
+from stoker.contracts.resources import Resource
 from tests.waiting import until
 
 # A line for each request would bury what a failed test has to say.

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from shared.bundle import agent_source, runner_source
 from shared.pipes import AgentConnection, Place, StagedFile, SubmissionSeen
 from shared.pipes.child import ChildPipe
-from shared.slurm.merge import UnitNeeds
-from shared.slurm.script import batch_script, launch_log, sbatch_arguments, script_path, split_array
-from shared.slurm.submission import read_submission
+from shared.remote.bundle import agent_source, runner_source
+from shared.slurm.answers.submission import read_submission
+from shared.slurm.requests.needs import UnitNeeds
+from shared.slurm.requests.script import batch_script, launch_log, sbatch_arguments, script_path, split_array
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.users import UnixUser, supplementary_groups
 from tests.workshop import records, results_of

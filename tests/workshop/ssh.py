@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import Profile, SlurmSshProfileSpec
-from shared.contracts.resources import (
+from shared.pipes import AgentConnection, AgentPool, roots_of
+from shared.pipes.ssh import SshLimits, open_ssh_pipe
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import Profile, SlurmSshProfileSpec
+from stoker.contracts.resources import (
     BatchingConfig,
     PythonConfig,
     Resource,
@@ -17,8 +19,6 @@ from shared.contracts.resources import (
     SlurmRunnerConfig,
     SlurmSshResourceSpec,
 )
-from shared.pipes import AgentConnection, AgentPool, roots_of
-from shared.pipes.ssh import SshLimits, open_ssh_pipe
 from tests.servers.line import Line
 from tests.servers.process import program
 from tests.servers.slurm.users import ClusterUsers, UnixUser

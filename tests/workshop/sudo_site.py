@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.bundle import agent_source
-from shared.sudoers import sudoers_rule
+from shared.pipes.sudo.sudoers import sudoers_rule
+from shared.remote.bundle import agent_source
 from tests.servers.slurm.accounts import DEFAULT_ACCOUNT
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.servers.slurm.installation import PublicInstallation

@@ -13,11 +13,12 @@ from services.poller.connections import Connections, KnowsConnections
 from services.poller.metrics import PollerMetrics
 from services.poller.watch_list import GivesWatchList
 from services.poller.watcher import Watcher
-from shared.bus import RECONNECTED, Bus
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import LocalProfileSpec, Profile
-from shared.contracts.resources import LocalResourceSpec, LocalRunnerConfig, PythonConfig, Resource
-from shared.contracts.watches import (
+from shared.pipes import JOBS, AgentPool, Place
+from shared.service.bus import RECONNECTED, Bus
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import LocalProfileSpec, Profile
+from stoker.contracts.resources import LocalResourceSpec, LocalRunnerConfig, PythonConfig, Resource
+from stoker.contracts.watches import (
     HEALTH_CHANNEL,
     OBSERVATIONS_CHANNEL,
     Observation,
@@ -27,8 +28,7 @@ from shared.contracts.watches import (
     WatchedProfile,
     WatchList,
 )
-from shared.errors import NotFound, Unavailable
-from shared.pipes import JOBS, AgentPool, Place
+from stoker.errors import NotFound, Unavailable
 
 PROFILE_ID, RESOURCE_ID = "profile-1", "resource-1"
 _NOW = datetime(2026, 11, 1, tzinfo=UTC)

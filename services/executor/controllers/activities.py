@@ -10,14 +10,14 @@ from litestar.response import Stream
 
 from services.executor.controllers.answers import CallerRequest, answer, streams
 from services.executor.controllers.jobs import Filter
+from services.executor.controllers.services import Services
 from services.executor.controllers.units import LARGEST, Follow
+from services.executor.outputs.unit_log import Wanted
 from services.executor.repositories.environments import TaskFilter
-from services.executor.services import Services
-from services.executor.unit_log import Wanted
-from shared.contracts.environments import Activity
-from shared.contracts.pages import Page
-from shared.contracts.tasks import Task, TaskType
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from stoker.contracts.environments import Activity
+from stoker.contracts.pages import Page
+from stoker.contracts.tasks import Task, TaskType
 
 
 @get("/v1/tasks", tags=["tasks"], summary="List the tasks of all environments")

@@ -7,7 +7,7 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.openapi import ResponseSpec
 
-from shared.contracts.keys import Caller
+from stoker.contracts.keys import Caller
 
 T = TypeVar("T")
 

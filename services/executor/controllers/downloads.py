@@ -8,9 +8,9 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from services.executor.controllers.answers import CallerRequest, streams
+from services.executor.controllers.services import Services
 from services.executor.controllers.units import Follow
-from services.executor.results import result_lines
-from services.executor.services import Services
+from services.executor.outputs.results import result_lines
 
 
 class DownloadsController(Controller):

@@ -6,19 +6,19 @@ from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, RawBody
 
-from services.executor.admission import Request as Submission
-from services.executor.admission import sha256_of
+from services.executor.building.versions import canonical_name
 from services.executor.controllers.answers import CallerRequest, answer
 from services.executor.controllers.jobs import Filter, IdempotencyKey, checked_key
-from services.executor.environments.versions import canonical_name
+from services.executor.controllers.services import Services
+from services.executor.jobs.admission import Request as Submission
+from services.executor.jobs.admission import sha256_of
 from services.executor.repositories.environments import EnvironmentFilter, TaskFilter
-from services.executor.services import Services
-from shared.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentState, Freeze
-from shared.contracts.pages import Page
-from shared.contracts.tasks import Task
-from shared.web.bodies import decode_body
-from shared.web.content_types import accepts
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from stoker.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentState, Freeze
+from stoker.contracts.pages import Page
+from stoker.contracts.tasks import Task
 
 
 class EnvironmentsController(Controller):

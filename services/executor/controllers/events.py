@@ -12,9 +12,9 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from services.executor.controllers.answers import CallerRequest, streams
-from services.executor.services import Services
-from services.executor.stream import EventStream
-from shared.contracts.events import JobEvent
+from services.executor.controllers.services import Services
+from services.executor.events import EventStream
+from stoker.contracts.events import JobEvent
 
 _COMMENT_SECONDS = 15.0
 # Then the client connects again, and its key is looked at again.

@@ -5,11 +5,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, RawBody
 
 from services.executor.controllers.answers import CallerRequest, answer
-from services.executor.services import Services
-from shared.contracts.ssh import SshHostKeys, SshTrust
-from shared.web.bodies import decode_body
-from shared.web.callers import admins_only
-from shared.web.content_types import accepts
+from services.executor.controllers.services import Services
+from shared.service.web.access.callers import admins_only
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from stoker.contracts.ssh import SshHostKeys, SshTrust
 
 
 class HostKeysController(Controller):

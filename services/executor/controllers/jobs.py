@@ -8,18 +8,18 @@ from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, QueryParameter, RawBody
 
-from services.executor.admission import Request as Submission
-from services.executor.admission import sha256_of
 from services.executor.controllers.answers import CallerRequest, answer
+from services.executor.controllers.services import Services
+from services.executor.jobs.admission import Request as Submission
+from services.executor.jobs.admission import sha256_of
 from services.executor.repositories.jobs import JobFilter
-from services.executor.services import Services
-from shared.contracts.jobs import Batch, Job, JobState, JobSubmit, Plan
-from shared.contracts.pages import Page
-from shared.contracts.problems import FieldError
-from shared.errors import Invalid
-from shared.web.bodies import decode_body
-from shared.web.content_types import accepts
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from stoker.contracts.jobs import Batch, Job, JobState, JobSubmit, Plan
+from stoker.contracts.pages import Page
+from stoker.contracts.problems import FieldError
+from stoker.errors import Invalid
 
 IdempotencyKey = Annotated[
     str | None,

@@ -5,14 +5,14 @@ from litestar.di import NamedDependency
 from litestar.params import RawBody
 
 from services.executor.controllers.answers import CallerRequest, answer
-from services.executor.services import Services
-from services.executor.watch_list import watch_list
-from shared.contracts.checks import CheckReport, CheckRequest
-from shared.contracts.usage import Usage
-from shared.contracts.watches import WatchList
-from shared.web.bodies import decode_body
-from shared.web.callers import services_only
-from shared.web.content_types import accepts
+from services.executor.controllers.services import Services
+from services.executor.running.watch_list import watch_list
+from shared.service.web.access.callers import services_only
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from stoker.contracts.checks import CheckReport, CheckRequest
+from stoker.contracts.usage import Usage
+from stoker.contracts.watches import WatchList
 
 
 @get("/v1/watch-list", guards=[services_only], tags=["operations"], summary="Read what the poller is to watch")

@@ -9,11 +9,11 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from services.executor.controllers.answers import CallerRequest, answer, streams
-from services.executor.services import Services
-from services.executor.unit_log import Wanted
-from shared.contracts.jobs import Attempt, Unit, UnitState
-from shared.contracts.pages import Page
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from services.executor.controllers.services import Services
+from services.executor.outputs.unit_log import Wanted
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from stoker.contracts.jobs import Attempt, Unit, UnitState
+from stoker.contracts.pages import Page
 
 LARGEST = 2**53
 

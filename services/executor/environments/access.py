@@ -4,12 +4,12 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from services.executor.connections import Connections
-from shared.contracts.environments import EnvironmentCreate, EnvironmentFromPypi
-from shared.contracts.holds import Connection
-from shared.contracts.keys import Caller
-from shared.contracts.resources import SlurmSudoResourceSpec
-from shared.errors import Forbidden, NotFound
+from shared.service.connections import Connections
+from stoker.contracts.environments import EnvironmentCreate, EnvironmentFromPypi
+from stoker.contracts.holds import Connection
+from stoker.contracts.keys import Caller
+from stoker.contracts.resources import SlurmSudoResourceSpec
+from stoker.errors import Forbidden, NotFound
 
 _ID_LENGTH = 26
 

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from services.executor.cancellation import Cancellation
 from services.executor.environments.access import check_may_change, no_such_activity
 from services.executor.environments.catalogue import Gallery
+from services.executor.jobs.cancellation import Cancellation
+from services.executor.outputs.unit_log import UnitLogs, Wanted
 from services.executor.repositories.jobs import find_activity_source
-from services.executor.unit_log import UnitLogs, Wanted
-from shared.contracts.environments import Activity
-from shared.contracts.keys import Caller
-from shared.database import Database
+from shared.service.database.transactions import Database
+from stoker.contracts.environments import Activity
+from stoker.contracts.keys import Caller
 
 
 class Activities:

@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from services.executor.building.results import Built
 from services.executor.environments.access import Access, check_id, no_such_activity, no_such_environment
-from services.executor.environments.results import Built
 from services.executor.environments.views import show_activity, show_environment, show_task
 from services.executor.repositories import environments as rows
-from shared.contracts.environments import FINAL_ACTIVITY_STATES, Activity, Environment, Freeze
-from shared.contracts.keys import Caller
-from shared.contracts.tasks import Task
-from shared.database import Database
-from shared.errors import Conflict
+from shared.service.database.transactions import Database
+from stoker.contracts.environments import FINAL_ACTIVITY_STATES, Activity, Environment, Freeze
+from stoker.contracts.keys import Caller
+from stoker.contracts.tasks import Task
+from stoker.errors import Conflict
 
 
 class Gallery:

@@ -8,19 +8,25 @@ import msgspec
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.connections import Connections
+from services.executor.building.builds import Arguments, Site, rebuilding, removal
+from services.executor.building.results import Built
 from services.executor.environments.access import check_may_change, no_such_environment
-from services.executor.environments.building import BuildSettings, NewActivity, add_activity, new_activity_id, site_of
-from services.executor.environments.builds import Arguments, Site, rebuilding, removal
 from services.executor.environments.catalogue import Gallery
-from services.executor.environments.results import Built
+from services.executor.environments.new_activities import (
+    BuildSettings,
+    NewActivity,
+    add_activity,
+    new_activity_id,
+    site_of,
+)
+from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories import environments as rows
-from services.executor.states import FINAL_JOB_STATES
-from shared.contracts.environments import ActivityKind, Environment
-from shared.contracts.keys import Caller
-from shared.database import Database
-from shared.errors import Conflict
-from shared.failpoints import failpoint
+from shared.service.connections import Connections
+from shared.service.database.transactions import Database
+from shared.service.failpoints import failpoint
+from stoker.contracts.environments import ActivityKind, Environment
+from stoker.contracts.keys import Caller
+from stoker.errors import Conflict
 
 _FROM: dict[str, frozenset[str]] = {
     "deactivate": frozenset({"ready"}),

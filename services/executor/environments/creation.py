@@ -8,9 +8,13 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
-from services.executor.admission import Admission, Request
+from services.executor.building.builds import creation, interpreter
+from services.executor.building.requests import StoredRequest, stored_request
+from services.executor.building.uploads import read_archive, read_wheel
+from services.executor.building.versions import parse_version
 from services.executor.environments.access import check_may_create, only_wheels
-from services.executor.environments.building import (
+from services.executor.environments.catalogue import Gallery
+from services.executor.environments.new_activities import (
     BuildSettings,
     NewActivity,
     add_activity,
@@ -18,16 +22,14 @@ from services.executor.environments.building import (
     place_name,
     site_of,
 )
-from services.executor.environments.builds import creation, interpreter
-from services.executor.environments.catalogue import Gallery
-from services.executor.environments.requests import StoredRequest, stored_request
-from services.executor.environments.uploads import read_archive, read_wheel
-from services.executor.environments.versions import parse_version
-from services.executor.held import Keep, under_hold
-from services.executor.holds import Holds
+from services.executor.jobs.admission import Admission, Request
 from services.executor.repositories import environments as rows
 from services.executor.repositories.progress import encode
-from shared.contracts.environments import (
+from services.executor.resources.held import Keep, under_hold
+from services.executor.resources.holds import Holds
+from shared.service.database.transactions import Database
+from shared.service.failpoints import failpoint
+from stoker.contracts.environments import (
     Environment,
     EnvironmentCreate,
     EnvironmentFromExisting,
@@ -35,11 +37,9 @@ from shared.contracts.environments import (
     EnvironmentFromPypi,
     EnvironmentFromWheel,
 )
-from shared.contracts.problems import FieldError
-from shared.contracts.resources import ResourceSpec
-from shared.database import Database
-from shared.errors import Invalid, Unavailable
-from shared.failpoints import failpoint
+from stoker.contracts.problems import FieldError
+from stoker.contracts.resources import ResourceSpec
+from stoker.errors import Invalid, Unavailable
 
 
 class _Subject(msgspec.Struct, frozen=True):

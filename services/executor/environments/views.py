@@ -5,14 +5,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from services.executor.environments.requests import StoredRequest
-from services.executor.environments.results import Built
+from services.executor.building.requests import StoredRequest
+from services.executor.building.results import Built
+from services.executor.jobs.views import moment
 from services.executor.repositories.progress import decode_reason
 from services.executor.tasks.manifest import TaskDescription
-from services.executor.views import moment
-from shared.contracts.environments import Activity, ActivityState, Environment
-from shared.contracts.jobs import Reason
-from shared.contracts.tasks import Task
+from stoker.contracts.environments import Activity, ActivityState, Environment
+from stoker.contracts.jobs import Reason
+from stoker.contracts.tasks import Task
 
 _STATES: dict[str, ActivityState] = {
     "accepted": "pending",

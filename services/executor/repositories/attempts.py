@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Row, Select, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.repositories.progress import encode
-from services.executor.tables import NO_BATCH, attempts, units
-from shared.contracts.jobs import Reason
-from shared.contracts.needs import Retries
+from services.executor.repositories.tables import NO_BATCH, attempts, units
+from stoker.contracts.jobs import Reason
+from stoker.contracts.needs import Retries
 
 _INDICES_A_STATEMENT = 1000
 _KEPT = tuple(column.name for column in attempts.c)

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.states import FINAL_BATCH_STATES
-from services.executor.tables import batches, jobs
+from services.executor.model.states import FINAL_BATCH_STATES
+from services.executor.repositories.tables import batches, jobs
 
 _OF_JOB = ("kind", "placement", "profile_id", "resource_id", "folder", "snapshot")
 

@@ -8,8 +8,8 @@ from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.states import FINAL_JOB_STATES
-from services.executor.tables import environment_files, environments, jobs, tasks, units
+from services.executor.model.states import FINAL_JOB_STATES
+from services.executor.repositories.tables import environment_files, environments, jobs, tasks, units
 
 _ESCAPE = "\\"
 _ACTIVITY: tuple[Any, ...] = (

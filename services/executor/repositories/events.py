@@ -7,9 +7,9 @@ import msgspec
 from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.tables import events, jobs, stream
-from shared.contracts.events import FailedUnit, JobEvent
-from shared.contracts.jobs import Counts, Reason
+from services.executor.repositories.tables import events, jobs, stream
+from stoker.contracts.events import FailedUnit, JobEvent
+from stoker.contracts.jobs import Counts, Reason
 
 _EVENT = msgspec.json.Decoder(JobEvent)
 _give_position = (

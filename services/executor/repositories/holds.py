@@ -7,7 +7,7 @@ from sqlalchemy import Row, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.tables import environments, jobs, profile_holds
+from services.executor.repositories.tables import environments, jobs, profile_holds
 
 HELD, RELEASING = "held", "releasing"
 

@@ -22,13 +22,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories.events import append_event
 from services.executor.repositories.progress import counts_of, lock_job
-from services.executor.states import FINAL_JOB_STATES
-from services.executor.tables import batches, environments, job_files, jobs, units
-from shared.contracts.jobs import PlannedBatch
-from shared.database import Database
-from shared.errors import Conflict
+from services.executor.repositories.tables import batches, environments, job_files, jobs, units
+from shared.service.database.transactions import Database
+from stoker.contracts.jobs import PlannedBatch
+from stoker.errors import Conflict
 
 # What callers see of a job; the large columns `spec` and `snapshot` stay where they are.
 SHOWN = tuple(

@@ -7,8 +7,8 @@ import msgspec
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.tables import launches
-from shared.slurm.script import ArrayPart
+from services.executor.repositories.tables import launches
+from shared.slurm.requests.script import ArrayPart
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

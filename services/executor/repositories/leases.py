@@ -3,8 +3,8 @@
 from sqlalchemy import ColumnElement, Float, and_, exists, func, literal_column, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.states import FINAL_BATCH_STATES, FINAL_JOB_STATES
-from services.executor.tables import batches, jobs
+from services.executor.model.states import FINAL_BATCH_STATES, FINAL_JOB_STATES
+from services.executor.repositories.tables import batches, jobs
 
 
 def database_now(connection: AsyncConnection) -> ColumnElement[float]:

@@ -8,13 +8,13 @@ import msgspec
 from sqlalchemy import Row, desc, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.environments.conclusion import conclude
+from services.executor.model.states import FINAL_JOB_STATES, job_reason, job_state
+from services.executor.progress.activity_end import conclude
 from services.executor.repositories.events import append_event
-from services.executor.states import FINAL_JOB_STATES, job_reason, job_state
-from services.executor.tables import batches, jobs, units
-from shared.contracts.events import MAX_FAILED_UNITS_PER_EVENT, FailedUnit
-from shared.contracts.jobs import Counts, Reason
-from shared.errors import NotFound
+from services.executor.repositories.tables import batches, jobs, units
+from stoker.contracts.events import MAX_FAILED_UNITS_PER_EVENT, FailedUnit
+from stoker.contracts.jobs import Counts, Reason
+from stoker.errors import NotFound
 
 _REASON = msgspec.json.Decoder(Reason)
 _REASONS_COUNTED = 1000

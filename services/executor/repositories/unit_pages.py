@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import Row, Select, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.tables import units
-from shared.contracts.jobs import Counts
-from shared.database import Database
+from services.executor.repositories.tables import units
+from shared.service.database.transactions import Database
+from stoker.contracts.jobs import Counts
 
 SHOWN = tuple(
     units.c[name]

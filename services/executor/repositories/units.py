@@ -7,14 +7,14 @@ import msgspec
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.records import EventRecord, ReasonRecord, ResultRecord
+from services.executor.model.records import EventRecord, ReasonRecord, ResultRecord
+from services.executor.model.states import unit_may_become
 from services.executor.repositories import attempts
 from services.executor.repositories.progress import Moves, encode
-from services.executor.states import unit_may_become
-from services.executor.tables import units
-from shared.contracts.events import MAX_FAILED_UNITS_PER_EVENT
-from shared.contracts.jobs import Reason
-from shared.contracts.needs import Retries
+from services.executor.repositories.tables import units
+from stoker.contracts.events import MAX_FAILED_UNITS_PER_EVENT
+from stoker.contracts.jobs import Reason
+from stoker.contracts.needs import Retries
 
 Verify = Callable[[int, bytes], Reason | None]
 _UNFINISHED = ("waiting", "running")

@@ -8,11 +8,11 @@ import msgspec
 from services.executor.tasks.manifest import TaskDescription
 from services.executor.tasks.needs import merged
 from services.executor.tasks.schemas import schema_errors
-from shared.contracts.jobs import MAX_UNITS
-from shared.contracts.needs import Needs
-from shared.contracts.problems import FieldError
-from shared.contracts.tasks import ComputeUnit, TaskRun
-from shared.errors import Invalid
+from stoker.contracts.jobs import MAX_UNITS
+from stoker.contracts.needs import Needs
+from stoker.contracts.problems import FieldError
+from stoker.contracts.tasks import ComputeUnit, TaskRun
+from stoker.errors import Invalid
 
 PhaseName = Literal["run", "init", "compute"]
 

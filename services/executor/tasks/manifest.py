@@ -1,4 +1,4 @@
-"""From a package's manifest to its tasks. What the manifest must be is in `shared.builder.manifest`, once."""
+"""From a package's manifest to its tasks. What the manifest must be is in `shared.remote.builder.packages.manifest`, once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from services.executor.tasks.needs import needs_of
-from shared.builder import manifest as manifests
-from shared.builder.failures import Failure
-from shared.contracts.needs import Needs
-from shared.contracts.tasks import TaskType
-from shared.errors import Invalid
+from shared.remote.builder.failures import Failure
+from shared.remote.builder.packages import manifest as manifests
+from stoker.contracts.needs import Needs
+from stoker.contracts.tasks import TaskType
+from stoker.errors import Invalid
 
 
 class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):

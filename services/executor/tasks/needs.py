@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from shared.contracts.needs import Needs
+from stoker.contracts.needs import Needs
 
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(Needs))
 

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.contracts.tasks import MAX_COMPUTE_UNITS, ComputeUnit, InitOutput, TaskOutput
-from shared.errors import Invalid
+from stoker.contracts.tasks import MAX_COMPUTE_UNITS, ComputeUnit, InitOutput, TaskOutput
+from stoker.errors import Invalid
 
 T = TypeVar("T")
 

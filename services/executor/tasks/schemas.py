@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from shared.contracts.problems import FieldError
+from stoker.contracts.problems import FieldError
 
 MAX_ERRORS = 20
 

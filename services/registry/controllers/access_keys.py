@@ -7,21 +7,14 @@ from litestar.params import FromPath, RawBody, SkipValidation
 from services.registry.key_uses import KeyUses
 from services.registry.rules.access_keys import ACCESS_KEY_RULES
 from services.registry.stores.access_keys import AccessKeyStore
-from shared.contracts.keys import (
-    AccessKey,
-    AccessKeyCreate,
-    AccessKeyPatch,
-    Caller,
-    NewAccessKey,
-    VerifyRequest,
-)
-from shared.contracts.pages import Page
-from shared.errors import NotFound
-from shared.web.bodies import decode_body
-from shared.web.callers import admins_only, services_only
-from shared.web.content_types import accepts
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
-from shared.web.key_cache import KeyCache
+from shared.service.web.access.callers import admins_only, services_only
+from shared.service.web.access.key_cache import KeyCache
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from stoker.contracts.keys import AccessKey, AccessKeyCreate, AccessKeyPatch, Caller, NewAccessKey, VerifyRequest
+from stoker.contracts.pages import Page
+from stoker.errors import NotFound
 
 Keys = NamedDependency[SkipValidation[AccessKeyStore]]
 OwnKeys = NamedDependency[SkipValidation[KeyCache]]

@@ -6,12 +6,12 @@ from typing import Any, TypeVar, cast
 import msgspec
 from litestar import MediaType, Response
 
-from shared.contracts.profiles import Profile
-from shared.contracts.resources import Resource
-from shared.errors import Invalid
-from shared.web.bodies import convert_body, decode_body, decode_json, merge_patch
-from shared.web.body_errors import Rules
-from shared.web.etags import etag
+from shared.service.web.bodies.decoding import convert_body, decode_body, decode_json, merge_patch
+from shared.service.web.bodies.errors import Rules
+from shared.service.web.etags import etag
+from stoker.contracts.profiles import Profile
+from stoker.contracts.resources import Resource
+from stoker.errors import Invalid
 
 T = TypeVar("T", Resource, Profile)
 S = TypeVar("S")

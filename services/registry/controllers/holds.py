@@ -5,12 +5,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, RawBody, SkipValidation
 
 from services.registry.stores.holds import HoldStore
-from shared.contracts.holds import Connection, Hold, HoldCreate
-from shared.contracts.pages import Page
-from shared.web.bodies import decode_body
-from shared.web.callers import services_only
-from shared.web.content_types import accepts
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from shared.service.web.access.callers import services_only
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from stoker.contracts.holds import Connection, Hold, HoldCreate
+from stoker.contracts.pages import Page
 
 Holds = NamedDependency[SkipValidation[HoldStore]]
 

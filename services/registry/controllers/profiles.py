@@ -9,12 +9,12 @@ from services.registry.controllers.answers import changed_spec, replaced_spec, t
 from services.registry.controllers.resources import Profiles, Who
 from services.registry.rules import PROFILE_RULES
 from services.registry.rules.profiles import normal_form
-from shared.contracts.pages import Page
-from shared.contracts.profiles import Profile, ProfileSpec
-from shared.web.callers import admins_only
-from shared.web.content_types import accepts
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
-from shared.web.etags import IfMatch, expected_versions
+from shared.service.web.access.callers import admins_only
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from shared.service.web.etags import IfMatch, expected_versions
+from stoker.contracts.pages import Page
+from stoker.contracts.profiles import Profile, ProfileSpec
 
 
 class ProfileController(Controller):

@@ -12,15 +12,15 @@ from services.registry.rules.profiles import normal_form as normal_profile
 from services.registry.rules.resources import normal_form
 from services.registry.stores.profiles import ProfileStore
 from services.registry.stores.resources import ResourceStore
-from shared.contracts.keys import Caller
-from shared.contracts.pages import Page
-from shared.contracts.profiles import Profile, ProfileSpec
-from shared.contracts.resources import Resource, ResourceSpec, ResourceType
-from shared.web.bodies import decode_body
-from shared.web.callers import admins_only
-from shared.web.content_types import accepts
-from shared.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
-from shared.web.etags import IfMatch, expected_versions
+from shared.service.web.access.callers import admins_only
+from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
+from shared.service.web.etags import IfMatch, expected_versions
+from stoker.contracts.keys import Caller
+from stoker.contracts.pages import Page
+from stoker.contracts.profiles import Profile, ProfileSpec
+from stoker.contracts.resources import Resource, ResourceSpec, ResourceType
 
 Resources = NamedDependency[SkipValidation[ResourceStore]]
 Profiles = NamedDependency[SkipValidation[ProfileStore]]

@@ -1,6 +1,6 @@
-"""Run by Alembic, through `shared.migrations`."""
+"""Run by Alembic, through `shared.service.database.migrations`."""
 
 from services.registry.tables import metadata
-from shared.migrations import run_environment
+from shared.service.database.migrations import run_environment
 
 run_environment(metadata)

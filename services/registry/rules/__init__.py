@@ -1,4 +1,4 @@
-"""What types cannot say about resources and profiles: rules per struct, for `shared.web.bodies`."""
+"""What types cannot say about resources and profiles: rules per struct, for `shared.service.web.bodies.decoding`."""
 
 from services.registry.rules.profiles import PROFILE_RULES
 from services.registry.rules.resources import RESOURCE_RULES

@@ -5,8 +5,8 @@ from typing import Any
 
 from services.registry.rules import texts
 from services.registry.rules.texts import Wrong
-from shared.contracts.keys import AccessKeyCreate
-from shared.web.body_errors import Rules
+from shared.service.web.bodies.errors import Rules
+from stoker.contracts.keys import AccessKeyCreate
 
 
 def _access_key(fields: Mapping[str, Any]) -> Wrong:

@@ -10,9 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from services.registry.rules import slurm, texts
 from services.registry.rules.texts import Wrong
-from shared.contracts.resources import AbsolutePath, AtLeastOne, BuildSlurmConfig
-from shared.web.body_errors import Rules, find_errors
-from shared.web.expectations import join
+from shared.service.web.bodies.errors import Rules, find_errors
+from shared.service.web.bodies.expectations import join
+from stoker.contracts.resources import AbsolutePath, AtLeastOne, BuildSlurmConfig
 
 Text = Annotated[str, Meta(min_length=1)]
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]\Z")

@@ -8,13 +8,8 @@ import msgspec
 from services.registry.rules import texts
 from services.registry.rules.resources import written_paths
 from services.registry.rules.texts import Wrong
-from shared.contracts.profiles import (
-    LocalProfileSpec,
-    ProfileSpec,
-    SlurmSshProfileSpec,
-    SlurmSudoProfileSpec,
-)
-from shared.web.body_errors import Rules
+from shared.service.web.bodies.errors import Rules
+from stoker.contracts.profiles import LocalProfileSpec, ProfileSpec, SlurmSshProfileSpec, SlurmSudoProfileSpec
 
 _FOLDERS = ("ssh_key_path", "jobs_remote_dir", "tasks_remote_dir", "pixi_cache_dir")
 

@@ -8,7 +8,8 @@ from msgspec import UNSET
 
 from services.registry.rules import pixi, slurm, texts
 from services.registry.rules.texts import Wrong
-from shared.contracts.resources import (
+from shared.service.web.bodies.errors import Rule, Rules
+from stoker.contracts.resources import (
     BatchingConfig,
     BuildSlurmConfig,
     LocalResourceSpec,
@@ -19,7 +20,6 @@ from shared.contracts.resources import (
     SlurmSshResourceSpec,
     SlurmSudoResourceSpec,
 )
-from shared.web.body_errors import Rule, Rules
 
 _FOLDERS = ("jobs_local_dir", "tasks_local_dir", "tasks_pip_cache_dir", "jobs_slurm_python_worker", "ssh_known_hosts")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from services.registry.rules import texts
 from services.registry.rules.texts import Wrong
-from shared.errors import Invalid
-from shared.slurm.directives import directive_options, field_option, own_option
-from shared.slurm.memory import parse_memory
-from shared.web.expectations import join
+from shared.service.web.bodies.expectations import join
+from shared.slurm.requests.directives import directive_options, field_option, own_option
+from shared.slurm.requests.memory import parse_memory
+from stoker.errors import Invalid
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OWN_VARIABLES = ("STOKER_", "FRACTAL_CACHE_DIR", "SLURM_", "LD_")

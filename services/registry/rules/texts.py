@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.errors import Invalid
-from shared.slurm.memory import parse_memory
-from shared.web.body_errors import Rule
-from shared.web.expectations import join
+from shared.service.web.bodies.errors import Rule
+from shared.service.web.bodies.expectations import join
+from shared.slurm.requests.memory import parse_memory
+from stoker.errors import Invalid
 
 Wrong = Iterator[tuple[str, str]]
 

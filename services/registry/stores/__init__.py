@@ -1,1 +1,1 @@
-"""Reading and changing the registry's rows. Nothing here knows HTTP; errors are those of `shared.errors`."""
+"""Reading and changing the registry's rows. Nothing here knows HTTP; errors are those of `stoker.errors`."""

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.registry.stores.paging import fetch_page
 from services.registry.stores.visibility import Visibility
 from services.registry.tables import access_keys, grants, profiles
-from shared.contracts.keys import AccessKey, AccessKeyCreate, AccessKeyPatch, Caller, NewAccessKey, Role
-from shared.contracts.problems import FieldError
-from shared.database import Database
-from shared.errors import Invalid, NotFound
-from shared.ids import new_id
-from shared.web.callers import key_sha256
+from shared.service.database.transactions import Database
+from shared.service.ids import new_id
+from shared.service.web.access.callers import key_sha256
+from stoker.contracts.keys import AccessKey, AccessKeyCreate, AccessKeyPatch, Caller, NewAccessKey, Role
+from stoker.contracts.problems import FieldError
+from stoker.errors import Invalid, NotFound
 
 _SECRET_BYTES = 32
 _COLUMNS = [column for column in access_keys.c if column.name != "key_sha256"]

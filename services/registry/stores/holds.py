@@ -10,9 +10,9 @@ from services.registry.stores import resources as resource_rows
 from services.registry.stores.paging import fetch_page
 from services.registry.stores.visibility import Visibility
 from services.registry.tables import holds, profiles, resources
-from shared.contracts.holds import Connection, Hold
-from shared.database import Database
-from shared.errors import Conflict, NotFound
+from shared.service.database.transactions import Database
+from stoker.contracts.holds import Connection, Hold
+from stoker.errors import Conflict, NotFound
 
 
 class HoldStore:

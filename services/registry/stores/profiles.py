@@ -13,13 +13,13 @@ from services.registry.stores.usage import what_uses
 from services.registry.stores.versions import check_version
 from services.registry.stores.visibility import Visibility
 from services.registry.tables import profiles, resources
-from shared.contracts.keys import Caller
-from shared.contracts.problems import FieldError
-from shared.contracts.profiles import Profile, ProfileSpec
-from shared.contracts.resources import ResourceType
-from shared.database import Database
-from shared.errors import Conflict, Invalid, NotFound
-from shared.ids import new_id
+from shared.service.database.transactions import Database
+from shared.service.ids import new_id
+from stoker.contracts.keys import Caller
+from stoker.contracts.problems import FieldError
+from stoker.contracts.profiles import Profile, ProfileSpec
+from stoker.contracts.resources import ResourceType
+from stoker.errors import Conflict, Invalid, NotFound
 
 
 class ProfileStore:

@@ -1,6 +1,6 @@
 """Optimistic concurrency, in the transaction that changes the row."""
 
-from shared.errors import Conflict
+from stoker.errors import Conflict
 
 
 def check_version(version: int, expected: frozenset[str] | None) -> None:

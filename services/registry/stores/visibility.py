@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, exists, select, true
 
 from services.registry.tables import grants, profiles, resources
-from shared.contracts.keys import Caller
-from shared.contracts.resources import ResourceType
+from stoker.contracts.keys import Caller
+from stoker.contracts.resources import ResourceType
 
 
 class Visibility:

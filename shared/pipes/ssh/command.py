@@ -2,8 +2,8 @@
 
 import re
 
-from shared.bundle import agent_source
 from shared.pipes.errors import CannotConnect
+from shared.remote.bundle import agent_source
 
 ANNOUNCEMENT = b"STOKER-BOOTSTRAP "
 OLDEST_PYTHON = (3, 9)

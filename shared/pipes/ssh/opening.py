@@ -8,14 +8,14 @@ import asyncio
 
 import paramiko
 
-from shared.contracts.holds import Connection
 from shared.pipes.errors import CannotConnect, PipeLost
-from shared.pipes.frames import GREETING, LONGEST_BANNER_BYTES, GreetingFinder
+from shared.pipes.protocol.frames import GREETING, LONGEST_BANNER_BYTES, GreetingFinder
 from shared.pipes.ssh.command import ANNOUNCEMENT, check_version, remote_command, source_message
 from shared.pipes.ssh.line import SshLine
 from shared.pipes.ssh.pipe import SshPipe
 from shared.pipes.ssh.target import SshLimits, SshTarget
 from shared.pipes.ssh.threads import in_thread
+from stoker.contracts.holds import Connection
 
 _NO_SUCH_COMMAND = (126, 127)
 _FIELD = "jobs_slurm_python_worker of the resource"

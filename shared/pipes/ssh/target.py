@@ -5,10 +5,10 @@ import ipaddress
 import msgspec
 from msgspec import UNSET
 
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import SlurmSshProfileSpec
-from shared.contracts.resources import SlurmSshResourceSpec
-from shared.errors import Invalid
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import SlurmSshProfileSpec
+from stoker.contracts.resources import SlurmSshResourceSpec
+from stoker.errors import Invalid
 
 DEFAULT_PORT = 22
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from shared.builder.failures import Failure
-from shared.builder.manifest import check_executables, read_manifest
-from shared.resource_side.processes import is_zombie
+from shared.remote.builder.failures import Failure
+from shared.remote.builder.packages.manifest import check_executables, read_manifest
+from shared.remote.common.processes import is_zombie
 from tests.workshop.building import BuildingSite
 from tests.workshop.packages import MANIFEST, make_wheel, manifest, task_files
 

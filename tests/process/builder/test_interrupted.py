@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.resource_side.processes import is_zombie
+from shared.remote.common.processes import is_zombie
 from tests.workshop import until
 from tests.workshop.building import FOREVER_SECONDS, UV, BuildingSite
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Invalid, NotFound, Unavailable
 from shared.pipes import JOBS, AgentConnection, Place, Refused, StagedFile
 from shared.pipes.child import ChildPipe
 from shared.pipes.local import open_local_pipe
 from shared.pipes.staged_files import tar_stream
+from stoker.errors import Invalid, NotFound, Unavailable
 from tests.workshop import Workshop, results_of, soon
 
 pytestmark = pytest.mark.anyio
@@ -368,7 +368,7 @@ async def test_an_unwritable_folder_is_refused_in_words() -> None:
     script = """
 import asyncio, os, sys
 from shared.pipes import *
-from shared.bundle import agent_source
+from shared.remote.bundle import agent_source
 from shared.pipes.local import open_local_pipe
 agent_source()  # imports what it needs while this user may still read the interpreter's own folder
 os.setgid(65534); os.setuid(65534); os.environ["HOME"] = "/"

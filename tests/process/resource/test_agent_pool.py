@@ -10,20 +10,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.contracts.holds import Connection
-from shared.contracts.profiles import LocalProfileSpec, Profile, SlurmSudoProfileSpec
-from shared.contracts.resources import (
+from shared.pipes import JOBS, AgentPool, Pipe, Place
+from shared.pipes.child import ChildPipe
+from shared.pipes.errors import Unreachable
+from shared.pipes.local import open_local_pipe
+from stoker.contracts.holds import Connection
+from stoker.contracts.profiles import LocalProfileSpec, Profile, SlurmSudoProfileSpec
+from stoker.contracts.resources import (
     LocalResourceSpec,
     LocalRunnerConfig,
     PythonConfig,
     Resource,
     SlurmSudoResourceSpec,
 )
-from shared.errors import Unavailable
-from shared.pipes import JOBS, AgentPool, Pipe, Place
-from shared.pipes.child import ChildPipe
-from shared.pipes.errors import Unreachable
-from shared.pipes.local import open_local_pipe
+from stoker.errors import Unavailable
 from tests.workshop import soon
 from tests.workshop.registry import seed
 

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from shared.errors import NotFound, StokerError, Unavailable
 from shared.pipes import AgentConnection, FollowTarget, PipeLost, Place, Refused
-from shared.pipes.frames import ANSWER, DATA, END, ERROR, GRANT, HEAD, encode
+from shared.pipes.protocol.frames import ANSWER, DATA, END, ERROR, GRANT, HEAD, encode
+from stoker.errors import NotFound, StokerError, Unavailable
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ import pytest
 
 from shared.pipes import JOBS, AgentConnection, Launch, Place
 from shared.pipes.local import open_local_pipe
-from shared.resource_side import claims
+from shared.remote.common import claims
 from tests.workshop import Workshop, results_of, soon
 
 ROUNDS = 1000

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from shared.errors import Unavailable
 from shared.pipes import JOBS, AgentConnection, AgentPool, FollowTarget, Place, StagedFile
 from shared.pipes.ssh import SshLimits, open_ssh_pipe
+from stoker.errors import Unavailable
 from tests.servers.line import Line
 from tests.servers.sshd import write_as
 from tests.waiting import until

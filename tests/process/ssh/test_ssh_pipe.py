@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Unavailable
 from shared.pipes import JOBS, AgentConnection, FollowTarget, Place, Refused, StagedFile
+from stoker.errors import Unavailable
 from tests.servers.slurm.users import UnixUser
 from tests.servers.sshd import write_as
 from tests.waiting import until
@@ -121,7 +121,7 @@ async def test_an_interpreter_may_have_a_space_in_its_path(ssh: SshWorkshop, she
 
 
 def install_agent(ssh: SshWorkshop, text: bytes | None = None) -> Path:
-    from shared.bundle import agent_source  # noqa: PLC0415
+    from shared.remote.bundle import agent_source  # noqa: PLC0415
 
     path = ssh.folder / "agent.py"
     path.write_bytes(text or agent_source())

@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.clients.executor import ExecutorClient
-from shared.contracts.checks import CheckReport, Finding
-from shared.contracts.profiles import SlurmSshProfileSpec
-from shared.contracts.resources import Resource
-from shared.contracts.ssh import SshTrust
-from shared.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from shared.pipes.ssh import SshTarget
+from stoker.clients.executor import ExecutorClient
+from stoker.contracts.checks import CheckReport, Finding
+from stoker.contracts.profiles import SlurmSshProfileSpec
+from stoker.contracts.resources import Resource
+from stoker.contracts.ssh import SshTrust
+from stoker.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from tests.workshop.serving import World
 from tests.workshop.ssh import SshWorkshop
 

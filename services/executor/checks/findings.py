@@ -1,0 +1,72 @@
+"""Findings of a check, and those that every kind of resource has in common."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from ulid import ULID
+
+from shared.pipes import JOBS, AgentConnection, PipeOpener, Place, StagedFile, roots_of
+from stoker.contracts.checks import Finding
+from stoker.contracts.holds import Connection
+from stoker.errors import StokerError
+
+_SKEW_SECONDS = 30.0
+_PROBE = b"written by a check"
+
+
+def finding(name: str, level: Literal["ok", "warning", "error"], detail: str, mend: str) -> Finding:
+    """Something that is wrong, with the line that mends it."""
+    return Finding(name=name, level=level, detail=detail, mend=mend)
+
+
+def ok(name: str, detail: str) -> Finding:
+    """Something that is as it should be."""
+    return Finding(name=name, level="ok", detail=detail)
+
+
+@asynccontextmanager
+async def own_agent(
+    connection: Connection, opener: PipeOpener, further_roots: Mapping[str, str]
+) -> AsyncIterator[AgentConnection]:
+    """An agent of one's own, so that reaching the resource from nothing is what is tried."""
+    agent = await AgentConnection.open(await opener(connection), {**roots_of(connection), **further_roots})
+    try:
+        yield agent
+    finally:
+        await agent.close()
+
+
+async def agent_findings(agent: AgentConnection, opened_after: float) -> list[Finding]:
+    """What an agent says of itself, and whether it can keep files. `opened_after`: epoch seconds, ours."""
+    hello = agent.hello
+    skew = max(0.0, opened_after - hello.clock, hello.clock - time.time())
+    words = f"version {hello.version} on {hello.host} as {hello.user}, Python {hello.python}"
+    return [ok("agent", words), _clock(skew), await _folder(agent, hello.roots.get(JOBS, ""))]
+
+
+def _clock(skew_seconds: float) -> Finding:
+    if skew_seconds <= _SKEW_SECONDS:
+        return ok("clock", f"within {max(1, round(skew_seconds))} s of this machine's")
+    return finding(
+        "clock",
+        "warning",
+        f"{skew_seconds:.0f} s away from this machine's: times of units will not fit those of jobs",
+        "synchronise the clocks (timedatectl set-ntp true)",
+    )
+
+
+async def _folder(agent: AgentConnection, path: str) -> Finding:
+    """Make a folder with a file in the jobs folder, read it back, remove it."""
+    probe = Place(JOBS, f".check-{str(ULID()).lower()}")
+    try:
+        await agent.stage(probe, [StagedFile("probe", _PROBE)])
+        found = (await agent.read_slice(probe / "probe", 0, 1024)).data
+        await agent.remove(probe)
+    except StokerError as error:
+        mend = f"as an administrator: mkdir -p '{path}' && chown {agent.hello.user} '{path}'"
+        return finding("jobs folder", "error", f"{path}: {error.message}", mend)
+    if found != _PROBE:
+        return finding("jobs folder", "error", f"{path}: what was written reads differently", "check the file system")
+    return ok("jobs folder", f"{path}: files can be written, read and removed")

@@ -1,0 +1,76 @@
+"""Cancelling: what was not launched ends in the transaction that stores the wish; the dispatcher does the rest."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.jobs.admission import may_see, no_such_job
+from services.executor.jobs.views import show_job
+from services.executor.kinds.verdicts import Ending
+from services.executor.model.states import FINAL_JOB_STATES
+from services.executor.progress.batch_end import end_batch
+from services.executor.progress.next_attempts import plan_next
+from services.executor.repositories.batches import batches_of
+from services.executor.repositories.jobs import find_job, request_cancel
+from services.executor.repositories.progress import Moves, lock_job, settle
+from shared.service.database.transactions import Database
+from shared.service.failpoints import failpoint
+from stoker.contracts.jobs import Job, Reason
+from stoker.contracts.keys import Caller
+from stoker.errors import Conflict, Forbidden
+
+_NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
+_NOT_LAUNCHED = Ending("revoked", _NEVER_STARTED, ("cancelled", _NEVER_STARTED), ("cancelled", _NEVER_STARTED))
+
+
+class Cancellation:
+    """Takes the wish to cancel a job."""
+
+    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
+        self._database = database
+        self._wake = wake
+
+    async def cancel(self, caller: Caller, job_id: str) -> Job:
+        """The job, which is being cancelled from now on or was already.
+
+        Raises NotFound, Conflict (it has ended, and how), Unavailable.
+        """
+        if caller.role == "service":
+            raise Forbidden("jobs are cancelled with an admin's or a user's key")
+        async with self._database.write() as connection:
+            job = await lock_job(connection, job_id)
+            if not may_see(caller, job) or job.kind != "work":
+                raise no_such_job(job_id)
+            await _request(connection, job, caller)
+            row = await find_job(connection, job_id)
+            assert row is not None  # noqa: S101 - locked by this transaction
+        failpoint("cancellation.stored")
+        self._wake()
+        return show_job(row)
+
+    async def of_activity(self, caller: Caller, activity_id: str) -> None:
+        """The same for an activity; whether the caller may do so was looked at before."""
+        async with self._database.write() as connection:
+            await _request(connection, await lock_job(connection, activity_id), caller)
+        failpoint("cancellation.stored")
+        self._wake()
+
+
+async def _request(connection: AsyncConnection, job: Row[Any], caller: Caller) -> None:
+    """Store the wish in a locked job, and end what was not launched. Raises Conflict."""
+    if job.state in FINAL_JOB_STATES:
+        raise Conflict(f"The job has ended already: it is {job.state}")
+    if job.cancel_requested_at is None:
+        now = time.time()
+        await request_cancel(connection, job.id, caller.owner, now)
+        job = await lock_job(connection, job.id)
+        moves = Moves()
+        # A batch that is still `planned` is launched only after a transaction under the same lock, which
+        # will find it revoked: nothing of it can be on its way.
+        for batch in await batches_of(connection, job.id, ("planned",)):
+            await end_batch(connection, job, batch, _NOT_LAUNCHED, moves, before=("planned",))
+        await plan_next(connection, job, moves)
+        await settle(connection, job, moves)

@@ -1,0 +1,194 @@
+"""Why a batch on a SLURM cluster ended, in words for its user, and what becomes of its unfinished units."""
+
+import math
+import re
+
+import msgspec
+
+from services.executor.kinds.slurm.evidence import Sight, SlurmEvidence
+from services.executor.kinds.verdicts import Ending
+from shared.pipes import Evidence
+from shared.slurm.requests.script import WARNING_SIGNAL
+from stoker.contracts.jobs import Reason
+
+# SLURM's own words: slurmstepd with OverMemoryKill, with cgroups, and the kernel's.
+_MEMORY_WORDS = re.compile(
+    r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[-_ ]of[-_ ]memory handler", re.IGNORECASE
+)
+# What slurmstepd writes behind the output of a job that it ends. A runner that is told so ends by itself, and may be
+# gone before SLURM has its own way: the job's state then says nothing of it.
+_ENDED_BY_SLURM = re.compile(r"CANCELLED AT \S+ (?:DUE TO (PREEMPTION|TIME LIMIT|NODE FAILURE) )?\*\*\*")
+_WORD_OF = {"PREEMPTION": "PREEMPTED", "TIME LIMIT": "TIMEOUT", "NODE FAILURE": "NODE_FAIL", None: "CANCELLED"}
+_SAYS_NOTHING = ("COMPLETED", "FAILED", "")
+_KILL = 9
+_BYTES_PER_MB = 1024 * 1024
+_EARLY_SECONDS = 120.0
+"""The warning comes up to a minute before the time it is set to, and units take a moment to end."""
+
+_BY_WORD = {
+    "TIMEOUT": "time_limit",
+    "DEADLINE": "time_limit",
+    "OUT_OF_MEMORY": "out_of_memory",
+    "NODE_FAIL": "node_failure",
+    "BOOT_FAIL": "node_failure",
+    "PREEMPTED": "preempted",
+    "CANCELLED": "cancelled",
+    "REVOKED": "scheduler_failed",
+    "SPECIAL_EXIT": "scheduler_failed",
+}
+_OUTCOMES = {
+    # What was in flight on a dead host, or vanished, may have done anything.
+    "node_failure": "lost",
+    "runner_died": "lost",
+    "vanished": "lost",
+    "interrupted": "lost",
+    "cancelled": "cancelled",
+}
+_CANCELLED = Reason(code="cancelled", text="cancelled before it had ended")
+_NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
+_MISSING = Reason(code="vanished", text="the runner ended without recording what became of this unit")
+
+
+def ending_complete() -> Ending:
+    """The runner says that it ran every unit: what has no result all the same is lost."""
+    return Ending("ended", None, ("lost", _MISSING), ("lost", _MISSING))
+
+
+def ending_cancelled(*, revoked: bool) -> Ending:
+    """The end of a batch that somebody had asked to be cancelled."""
+    state = "revoked" if revoked else "ended"
+    return Ending(state, _CANCELLED, ("cancelled", _CANCELLED), ("cancelled", _NEVER_STARTED))
+
+
+def ending_given_up() -> Ending:
+    """The end of a batch that was claimed for the service while nothing was wrong with it."""
+    reason = Reason(code="interrupted", text="given up before any launch of it had started")
+    return Ending("revoked", reason, ("lost", reason), ("lost", reason))
+
+
+def ending_vanished(evidence: SlurmEvidence, *, absent_since: float, claimed: bool) -> Ending:
+    """The end of a batch that nobody has seen for long."""
+    minutes = max(0, math.floor((evidence.now - absent_since) / 60))
+    where = "the queue and the accounting" if evidence.accounting_kept else "the queue"
+    how = "" if claimed else "; it had not started"
+    reason = Reason(code="vanished", text=f"SLURM has shown no trace of it in {where} for {minutes} minutes{how}")
+    return Ending("lost", reason, ("lost", reason), ("lost", reason))
+
+
+def ending_of(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Ending:
+    """The end of a batch that SLURM is done with, or whose runner says that it was interrupted."""
+    reason = _reason(sight, evidence, files)
+    outcome = _OUTCOMES.get(reason.code, "failed")
+    waiting = msgspec.structs.replace(reason, text=f"not started before its batch ended: {reason.text}")
+    state = "lost" if reason.code == "runner_died" else "ended"
+    return Ending(state, reason, (outcome, reason), (outcome, waiting))
+
+
+def _reason(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Reason:
+    word = sight.word
+    if word == "FAILED" and _ran_out_of_memory(sight, evidence, files):
+        word = "OUT_OF_MEMORY"
+    # A runner that was warned ends by itself before the limit: SLURM then knows of no time limit.
+    interrupted = files.end is not None and files.end.how == "interrupted"
+    if word in _SAYS_NOTHING and interrupted:
+        word = "TIMEOUT" if _was_warned(sight, evidence, files) else _told_by_slurmstepd(files) or word
+    code = _BY_WORD.get(word)
+    if code is not None:
+        return Reason(code=code, text=_text(code, word, sight, evidence), log_tail=files.runner_log_tail)
+    if files.end is not None:
+        why = files.end.reason or "the runner was told to stop"
+        return Reason(code="interrupted", text=f"{why}{_says(word)}", log_tail=files.runner_log_tail)
+    code = "runner_died" if files.claim is not None and files.claim.kind == "runner" else "launch_failed"
+    what = "ended without writing its end" if code == "runner_died" else "never started: its script ended before"
+    return Reason(code=code, text=f"the runner {what}{_exit(sight)}{_says(word)}", log_tail=files.runner_log_tail)
+
+
+def _text(code: str, word: str, sight: Sight, evidence: SlurmEvidence) -> str:
+    if code == "time_limit":
+        return _time_text(word, _limit_seconds(sight, evidence))
+    if code == "out_of_memory":
+        peak = sight.accounting.peak_memory_bytes if sight.accounting is not None else None
+        used = f", after it had used {peak / _BYTES_PER_MB:.0f} MiB" if peak is not None else ""
+        given = f" ({evidence.memory_mb} MB for the batch)" if evidence.memory_mb is not None else ""
+        return f"the SLURM job ran out of memory{given}{used}"
+    if code == "node_failure":
+        nodes = _nodes(sight)
+        return f"the node failed{f' ({nodes})' if nodes else ''}{_says(word)}"
+    if code == "cancelled":
+        return f"the SLURM job was cancelled{_by_whom(sight)}"
+    if code == "preempted":
+        return "the SLURM job was preempted: a job with a higher priority took its place"
+    return f"SLURM gave the job up{_says(word)}"
+
+
+def _time_text(word: str, limit_seconds: float | None) -> str:
+    if word == "DEADLINE":
+        return "the SLURM job could no longer end before its deadline"
+    how_long = f" of {limit_seconds / 60:g} minutes" if limit_seconds is not None else ""
+    return f"the SLURM job reached its time limit{how_long}"
+
+
+def _ran_out_of_memory(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> bool:
+    if sight.end is not None and sight.end.reason == "OutOfMemory":
+        return True
+    recorded = sight.accounting
+    if recorded is not None and recorded.state.word == "OUT_OF_MEMORY":
+        return True
+    if _MEMORY_WORDS.search(files.runner_log_tail):
+        return True
+    if recorded is None or recorded.exit_signal != _KILL:
+        return False
+    peak = recorded.peak_memory_bytes
+    return peak is not None and evidence.memory_mb is not None and peak >= evidence.memory_mb * _BYTES_PER_MB
+
+
+def _told_by_slurmstepd(files: Evidence) -> str | None:
+    found = _ENDED_BY_SLURM.search(files.runner_log_tail)
+    return None if found is None else _WORD_OF[found[1]]
+
+
+def _was_warned(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> bool:
+    if files.end is not None and f"SIG{WARNING_SIGNAL}" in files.end.reason:
+        return True
+    limit = _limit_seconds(sight, evidence)
+    starts = [row.start for row in (sight.accounting, sight.end, sight.queue) if row is not None]
+    start = next((moment for moment in starts if moment is not None), None)
+    if limit is None or start is None or files.end is None:
+        return False
+    return files.end.at >= start + limit - _EARLY_SECONDS
+
+
+def _limit_seconds(sight: Sight, evidence: SlurmEvidence) -> float | None:
+    rows = (sight.end, sight.accounting)
+    limits = [evidence.limit_seconds, *(row.limit_seconds for row in rows if row is not None)]
+    return next((limit for limit in limits if limit is not None and not math.isinf(limit)), None)
+
+
+def _by_whom(sight: Sight) -> str:
+    recorded = sight.accounting
+    uid = recorded.state.cancelled_by_uid if recorded is not None else None
+    if recorded is None or uid is None:
+        return " (scancel)"
+    if uid == 0:
+        return " by an administrator (root)"
+    who = recorded.user if uid == recorded.uid and recorded.user else "the user"
+    return f" by {who} with uid {uid} (scancel)"
+
+
+def _exit(sight: Sight) -> str:
+    recorded = sight.accounting
+    if recorded is None or recorded.exit_code is None or recorded.state.kind != "terminal":
+        return ""
+    if recorded.exit_signal:
+        memory = ", as happens when memory runs out" if recorded.exit_signal == _KILL else ""
+        return f" (signal {recorded.exit_signal}{memory})"
+    return f" (exit code {recorded.exit_code})"
+
+
+def _nodes(sight: Sight) -> str:
+    rows = (sight.end, sight.accounting)
+    return next((row.nodes for row in rows if row is not None and row.nodes), "")
+
+
+def _says(word: str) -> str:
+    return f"; SLURM says {word}" if word else ""

@@ -1,0 +1,58 @@
+"""What a job's row keeps of its submit call and of where it was accepted, decoded once for all that look at it."""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from stoker.contracts.holds import Connection
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.needs import Needs, Retries
+
+
+class StoredPhase(msgspec.Struct, frozen=True, kw_only=True):
+    """A phase of a task's job. `slots`: how many of its units run at once on a local resource."""
+
+    command: list[str]
+    needs: Needs = Needs()
+    slots: int = 1
+
+
+class StoredSubmit(JobSubmit, forbid_unknown_fields=False, kw_only=True):
+    """A submit call without its units, files and task; what came of the task is in `phases`, one for each."""
+
+    phases: list[StoredPhase] = []  # noqa: RUF012 - msgspec makes a new one each time
+    environment_id: str | None = None
+    task_name: str | None = None
+    arguments_parallel: dict[str, Any] = {}  # noqa: RUF012 - the same
+    """What every compute unit of a compound task gets."""
+
+
+def submit_of(job: Row[Any], phase: int = 0) -> StoredSubmit:
+    """The submit call of a job (a row with `spec`), with command and needs of one of its phases."""
+    return _submit(job.spec, phase)
+
+
+def connection_of(job: Row[Any]) -> Connection:
+    """Resource and profile as they were when the job was accepted (a row with `snapshot`)."""
+    return _connection(job.snapshot)
+
+
+def retries_of(job: Row[Any]) -> Retries:
+    """How the units of a job are tried again; not at all once it is to be cancelled."""
+    return Retries() if job.cancel_requested_at is not None else submit_of(job).retries
+
+
+@lru_cache(maxsize=1024)
+def _submit(text: str, phase: int) -> StoredSubmit:
+    found = msgspec.json.decode(text, type=StoredSubmit)
+    if not found.phases:
+        return found
+    one = found.phases[phase]
+    return msgspec.structs.replace(found, command=one.command, needs=one.needs)
+
+
+@lru_cache(maxsize=1024)
+def _connection(text: str) -> Connection:
+    return msgspec.json.decode(text, type=Connection)

@@ -1,0 +1,100 @@
+"""`batch.json`: what a runner needs to know of its batch besides the units' arguments."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import Row
+
+from services.executor.progress.next_attempts import Growth, growth_of, needs_of
+from services.executor.repositories.stored_submit import connection_of, submit_of
+from shared.slurm.requests.times import parse_limit
+from stoker.contracts.needs import SchedulingRequest
+from stoker.contracts.resources import SlurmRunnerConfig
+
+_LONG_OUTPUT_BYTES = 32 * 1024 * 1024
+# A builder that is told to end has to end its installers first, and then removes what they made.
+_BUILDER_GRACE_SECONDS = 20.0
+_REQUEUED_AFTER = frozenset({"node_failure", "preempted"})
+
+
+class StagingLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What every batch is told of the limits set for this executor."""
+
+    output_limit_bytes: int = 1024 * 1024
+    kill_grace_seconds: float = 2.0
+
+
+class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The file's content; what is left out has the runner's own default."""
+
+    format: int
+    job_id: str
+    batch_id: str
+    index: int
+    parallel: int
+    command: list[str]
+    environment: dict[str, str]
+    mark: str
+    output_limit_bytes: int
+    kill_grace_seconds: float
+    work: str
+    unit_time_seconds: float | None = None
+    exports: dict[str, str] = {}
+    cpus_per_unit: int | None = None
+    gpus_per_unit: int = 0
+    max_restarts: int = 0
+    step: bool = False
+    step_memory_mb: int | None = None
+
+
+def max_restarts(request: SchedulingRequest) -> int:
+    """How often SLURM may start a batch again by itself: as often as units may be tried again for its reasons."""
+    return request.retries.count if request.retries.on & _REQUEUED_AFTER else 0
+
+
+def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
+    """The bytes of a batch's file."""
+    submit = submit_of(job, batch.phase)
+    common = BatchFile(
+        format=1,
+        job_id=job.id,
+        batch_id=batch.id,
+        index=batch.batch_index,
+        parallel=batch.parallel,
+        command=submit.command,
+        environment=submit.environment,
+        mark=batch.id,
+        output_limit_bytes=max(limits.output_limit_bytes, _least_output_limit(job, batch)),
+        kill_grace_seconds=max(limits.kill_grace_seconds, _BUILDER_GRACE_SECONDS if job.kind == "activity" else 0.0),
+        work="../../work",
+    )
+    growth = growth_of(batch)
+    config = connection_of(job).resource.spec.jobs_runner_config
+    if job.placement == "local" or not isinstance(config, SlurmRunnerConfig):
+        return msgspec.json.encode(msgspec.structs.replace(common, unit_time_seconds=_unit_time(submit, growth)))
+    needs = needs_of(job, growth)
+    return msgspec.json.encode(
+        msgspec.structs.replace(
+            common,
+            unit_time_seconds=needs.unit_time_seconds,
+            exports={} if config.user_local_exports is UNSET else config.user_local_exports,
+            cpus_per_unit=needs.cpus,
+            gpus_per_unit=needs.gpus_per_unit,
+            max_restarts=max_restarts(submit),
+            step=config.units_as_steps is True,
+            step_memory_mb=needs.memory_mb,
+        )
+    )
+
+
+def _least_output_limit(job: Row[Any], batch: Row[Any]) -> int:
+    """What must be taken from a unit whatever the limit: a manifest, or the list of all compute units."""
+    lists_units = len(submit_of(job).phases) > 1 and batch.phase == 0
+    return _LONG_OUTPUT_BYTES if job.kind == "activity" or lists_units else 0
+
+
+def _unit_time(request: SchedulingRequest, growth: Growth) -> float | None:
+    if request.unit_time is None:
+        return None
+    return parse_limit(request.unit_time) * request.retries.time_factor**growth.time

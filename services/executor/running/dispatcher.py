@@ -1,0 +1,289 @@
+"""Brings accepted jobs to their resource, and stops those that are to be cancelled.
+
+Every step can be repeated: a process that dies between any two statements, or a call that took effect although its
+answer was lost, leaves a state from which the same steps lead to the same end. What runs twice in spite of that is
+settled by the claim on the resource.
+"""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.executor.building.uv_program import UvSending
+from services.executor.kinds.launchers import Launcher
+from services.executor.kinds.verdicts import Ending
+from services.executor.model.states import FINAL_JOB_STATES
+from services.executor.progress.batch_end import end_batch
+from services.executor.repositories import leases
+from services.executor.repositories.batches import batches_of, move_batch
+from services.executor.repositories.progress import Moves, lock_job, settle
+from services.executor.repositories.tables import jobs
+from services.executor.resources.agents import JobAgents, batch_folder_of, batch_name, folder_of
+from services.executor.running.batch_file import StagingLimits
+from services.executor.running.staging import batch_entries, job_entries
+from shared.pipes import AgentConnection, Launch, Refused, Revocation
+from shared.service.bus import Bus
+from shared.service.database.transactions import Database
+from shared.service.failpoints import failpoint
+from shared.service.logs import get_logger
+from stoker.contracts.jobs import Reason
+from stoker.contracts.watches import WATCHES_CHANNEL
+from stoker.errors import Invalid, StokerError, Unavailable
+
+log = get_logger()
+
+_LAUNCHED = ("launching", "queued", "running")
+_PASSING = frozenset({"ENOSPC", "EDQUOT", "EIO", "ESTALE"})
+"""What a resource refuses only for now: the job waits, says so, and can be cancelled."""
+
+
+class Dispatcher:
+    """Drives one job at a time from `accepted` to `queued`, or to its cancellation."""
+
+    def __init__(
+        self,
+        *,
+        holder: str,
+        database: Database,
+        bus: Bus,
+        agents: JobAgents,
+        launchers: Mapping[str, Launcher],
+        limits: StagingLimits,
+        uv: UvSending,
+        lease_seconds: float = 30.0,
+        longest_pause_seconds: float = 60.0,
+    ) -> None:
+        self._holder = holder
+        self._database = database
+        self._bus = bus
+        self._agents = agents
+        self._launchers = launchers
+        self._limits = limits
+        self._uv = uv
+        self._lease_seconds = lease_seconds
+        self._longest_pause_seconds = longest_pause_seconds
+
+    async def find_work(self, limit: int) -> list[str]:
+        """Ids of the jobs whose turn it is."""
+        async with self._database.read() as connection:
+            return await leases.find_work(connection, self._holder, limit)
+
+    async def drive(self, job_id: str) -> None:
+        """Do what the job needs now. Never raises for what went wrong with the job: that is in its row afterwards."""
+        async with self._database.write() as connection:
+            if not await leases.acquire(connection, job_id, self._holder, self._lease_seconds):
+                return
+            job = await lock_job(connection, job_id)
+        failpoint("dispatcher.leased")
+        if job.state in FINAL_JOB_STATES:
+            return
+        try:
+            agent = await self._agents.of(job)
+            if job.cancel_requested_at is not None:
+                await self._stop(agent, job)
+            else:
+                await self._launch(agent, job)
+        except Unavailable as error:
+            await self._rest(job, error.message, error.retry_after_seconds)
+        except Refused as error:
+            if error.code in _PASSING:
+                await self._rest(job, error.message, None)
+            else:
+                await self._refused(job, error)
+        except StokerError as error:
+            await self._refused(job, error)
+        except Exception:
+            log.exception("job not driven", job_id=job_id)
+            await self._rest(job, "an unexpected error of the executor, which its log tells; it is tried again", None)
+
+    async def _launch(self, agent: AgentConnection, job: Row[Any]) -> None:
+        await self._stage(agent, job)
+        launching = await self._intend(job.id)
+        failpoint("dispatcher.intended")
+        if not launching:
+            return
+        launched = await self._launcher_of(job).launch(agent, job, launching)
+        failpoint("dispatcher.after_launch")
+        answers = launched.answers
+        refused = {name: batch for batch in launching if _failed(answers.get(name := batch_name(batch)))}
+        async with self._database.write() as connection:
+            locked = await lock_job(connection, job.id)
+            moves = Moves()
+            for batch in launching:
+                answer = answers.get(batch_name(batch))
+                if answer is None:
+                    continue
+                if answer.state == "launched":
+                    await move_batch(connection, batch.id, ("launching",), state="queued", native_id=answer.native_id)
+                elif answer.state == "revoked":
+                    await _end(connection, locked, batch, "revoked", _revoked(locked), moves)
+            await settle(connection, locked, moves)
+            if not refused:
+                await leases.release(connection, job.id, self._holder)
+        failpoint("dispatcher.launched")
+        if refused:
+            message = next(answers[name].message for name in refused)
+            await self._abandon(agent, job, refused, Reason(code="launch_failed", text=message))
+        await self._hint()
+        if launched.waiting is not None:
+            raise launched.waiting
+
+    async def _stage(self, agent: AgentConnection, job: Row[Any]) -> None:
+        """Put on the resource what is not there yet: the job's folder, or those of batches that came later."""
+        async with self._database.read() as connection:
+            new = [batch for batch in await batches_of(connection, job.id, ("planned",)) if not batch.staged]
+        if not new:
+            return
+        failpoint("dispatcher.before_stage")
+        if job.kind == "activity":
+            await self._uv.prepare(agent, job)
+        if not job.staged:
+            await agent.stage(folder_of(job), job_entries(self._database, job, new, self._limits))
+        else:
+            for batch in new:
+                place = batch_folder_of(job, batch.batch_index)
+                await agent.stage(place, batch_entries(self._database, job, batch, self._limits))
+        failpoint("dispatcher.after_stage")
+        async with self._database.write() as connection:
+            for batch in new:
+                await move_batch(connection, batch.id, ("planned",), staged=True)
+            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
+            await settle(connection, await lock_job(connection, job.id), Moves())
+        failpoint("dispatcher.staged")
+
+    async def _intend(self, job_id: str) -> list[Row[Any]]:
+        """Write down that the planned batches are about to be launched, unless the job is being cancelled.
+
+        A batch that was still `planned` when its cancellation was stored is never launched: this is the transaction
+        that decides it.
+        """
+        async with self._database.write() as connection:
+            job = await lock_job(connection, job_id)
+            if job.cancel_requested_at is not None:
+                return []
+            for batch in await batches_of(connection, job_id, ("planned",)):
+                if batch.staged:
+                    await move_batch(connection, batch.id, ("planned",), state="launching")
+            await settle(connection, job, Moves())
+            return await batches_of(connection, job_id, ("launching",))
+
+    async def _stop(self, agent: AgentConnection, job: Row[Any]) -> None:
+        """Revoke what has not been claimed and stop what has; asked again until the ends are known."""
+        async with self._database.read() as connection:
+            left = {batch_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
+        if not left:
+            return
+        running = await self._revoke(agent, job, left, _revoked(job))
+        failpoint("dispatcher.revoked")
+        if running:
+            await agent.cancel(folder_of(job), running)
+            failpoint("dispatcher.cancelled")
+            async with self._database.write() as connection:
+                await leases.postpone(connection, job.id, self._launcher_of(job).recall_again_seconds, None)
+        await self._hint()
+
+    async def _revoke(
+        self, agent: AgentConnection, job: Row[Any], left: dict[str, Row[Any]], outcome: tuple[str, Reason]
+    ) -> list[str]:
+        """Claim batches for the service and end those that it got; returns the names of those that a runner has."""
+        failpoint("dispatcher.before_revoke")
+        claims = await agent.revoke(folder_of(job), list(left))
+        failpoint("dispatcher.after_revoke")
+        # Before the rows forget them: a launch that is left in a queue would start only to find its batch taken.
+        await self._launcher_of(job).recall(agent, job, list(left.values()))
+        moves = Moves()
+        async with self._database.write() as connection:
+            locked = await lock_job(connection, job.id)
+            for name, batch in left.items():
+                if _is_revoked(claims[name]):
+                    await _end(connection, locked, batch, "revoked", outcome, moves)
+                elif batch.native_id is None:
+                    # Its launch was never recorded, and yet somebody claimed it: it is watched like any other.
+                    await move_batch(
+                        connection, batch.id, ("launching",), state="queued", native_id=claims[name].claim.native_id
+                    )
+            await settle(connection, locked, moves)
+        return [name for name in left if not _is_revoked(claims[name])]
+
+    async def _abandon(
+        self, agent: AgentConnection, job: Row[Any], refused: dict[str, Row[Any]], reason: Reason
+    ) -> None:
+        """Fail batches that the resource could not start, once it is certain that nothing will start them later."""
+        try:
+            await self._revoke(agent, job, refused, ("failed", reason))
+        except Invalid as error:
+            # What keeps the service from writing a claim there keeps every launch from it, too.
+            log.warning("claim not writable", job_id=job.id, reason=error.message)
+            await self._fail(job.id, _LAUNCHED, reason)
+
+    async def _fail(self, job_id: str, states: tuple[str, ...], reason: Reason) -> None:
+        moves = Moves()
+        async with self._database.write() as connection:
+            locked = await lock_job(connection, job_id)
+            for batch in await batches_of(connection, job_id, states):
+                await _end(connection, locked, batch, "ended", ("failed", reason), moves)
+            await settle(connection, locked, moves)
+            await leases.release(connection, job_id, self._holder)
+
+    async def _rest(self, job: Row[Any], message: str, seconds: float | None) -> None:
+        ceiling = min(self._longest_pause_seconds, 0.5 * 2 ** min(job.tries, 16))
+        pause = max(seconds or 0.0, random.uniform(ceiling / 2, ceiling))  # noqa: S311 - jitter
+        log.warning("job waits", job_id=job.id, reason=message, seconds=round(pause, 2))
+        async with self._database.write() as connection:
+            await leases.postpone(connection, job.id, pause, message)
+            await leases.release(connection, job.id, self._holder)
+
+    async def _refused(self, job: Row[Any], error: StokerError) -> None:
+        """The resource said no for good. Before the intent to launch is written, the rows alone decide."""
+        async with self._database.read() as connection:
+            left = {batch_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
+        log.warning("job refused", job_id=job.id, reason=error.message)
+        if not left:
+            await self._fail(job.id, ("planned",), Reason(code="staging_failed", text=error.message))
+            return
+        try:
+            await self._abandon(
+                await self._agents.of(job), job, left, Reason(code="launch_failed", text=error.message)
+            )
+        except StokerError as again:
+            await self._rest(job, again.message, None)
+
+    def _launcher_of(self, job: Row[Any]) -> Launcher:
+        return self._launchers[job.placement]
+
+    async def _hint(self) -> None:
+        """Tell the poller that the watch list changed; it looks every few seconds anyway."""
+        try:
+            await self._bus.publish(WATCHES_CHANNEL, b"")
+        except Unavailable as error:
+            log.info("hint not sent", reason=error.message)
+
+
+def _failed(answer: Launch | None) -> bool:
+    return answer is not None and answer.state == "failed"
+
+
+def _is_revoked(revocation: Revocation) -> bool:
+    return revocation.claim.kind == "revoked"
+
+
+def _revoked(job: Row[Any]) -> tuple[str, Reason]:
+    if job.cancel_requested_at is not None:
+        return "cancelled", Reason(code="cancelled", text="cancelled before it was started")
+    return "lost", Reason(code="interrupted", text="given up before it was started")
+
+
+async def _end(
+    connection: AsyncConnection,
+    job: Row[Any],
+    batch: Row[Any],
+    state: str,
+    outcome: tuple[str, Reason],
+    moves: Moves,
+) -> None:
+    """End a batch that no runner ran."""
+    how = Ending(state, outcome[1], started=outcome, waiting=outcome)
+    await end_batch(connection, job, batch, how, moves, before=("planned", *_LAUNCHED))

@@ -1,0 +1,69 @@
+"""What is put on the resource before a job or a further batch is launched: one stream, made from the rows."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import IO, Any
+
+from sqlalchemy import Row, select
+
+from services.executor.repositories.tables import environment_files, job_files, units
+from services.executor.running.batch_file import StagingLimits, batch_file
+from shared.pipes import StagedFile
+from shared.remote.bundle import builder_source, runner_source
+from shared.service.database.transactions import Database
+
+_UNITS_A_PAGE = 5000
+_IN_MEMORY_BYTES = 4 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+async def job_entries(
+    database: Database, job: Row[Any], batches: list[Row[Any]], limits: StagingLimits
+) -> AsyncIterator[StagedFile]:
+    """The files of a new job's folder, with those of these batches."""
+    yield StagedFile("runner.py", runner_source())
+    if job.kind == "activity":
+        yield StagedFile("work/builder.py", builder_source())
+    async with database.read() as connection:
+        files = list((await connection.execute(select(job_files).where(job_files.c.job_id == job.id))).all())
+        if job.kind == "activity":
+            sent = select(environment_files).where(environment_files.c.environment_id == job.environment_id)
+            files += (await connection.execute(sent)).all()
+    for file in files:
+        yield StagedFile(f"work/{file.name}", file.content, mode=0o755)
+    for batch in batches:
+        async for entry in batch_entries(database, job, batch, limits, f"batches/{batch.batch_index:05d}/"):
+            yield entry
+
+
+async def batch_entries(
+    database: Database, job: Row[Any], batch: Row[Any], limits: StagingLimits, prefix: str = ""
+) -> AsyncIterator[StagedFile]:
+    """The files of one batch's folder. Arguments are read page by page: a million units must not fill the memory."""
+    yield StagedFile(f"{prefix}batch.json", batch_file(job, batch, limits))
+    # It exists from the beginning: file systems that remember failed look-ups would hide it for a minute.
+    yield StagedFile(f"{prefix}events.jsonl", b'{"event":"staged"}\n')
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as lines:
+        size = await _write_units(database, job.id, batch.batch_index, lines)
+        lines.seek(0)
+        yield StagedFile(f"{prefix}units.jsonl", iter(partial(lines.read, _CHUNK_BYTES), b""), size=size)
+
+
+async def _write_units(database: Database, job_id: str, batch_index: int, lines: IO[bytes]) -> int:
+    last = -1
+    while True:
+        query = (
+            select(units.c.unit_index, units.c.attempt, units.c.arguments)
+            .where(units.c.job_id == job_id, units.c.batch_index == batch_index, units.c.unit_index > last)
+            .order_by(units.c.unit_index)
+            .limit(_UNITS_A_PAGE)
+        )
+        async with database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        if not rows:
+            return lines.tell()
+        for row in rows:
+            # The arguments are JSON text already.
+            lines.write(f'{{"unit":{row.unit_index},"attempt":{row.attempt},"args":{row.arguments}}}\n'.encode())
+        last = rows[-1].unit_index

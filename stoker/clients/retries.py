@@ -1,0 +1,36 @@
+"""How often and after which pauses a call is repeated: few times, a little longer each time, with jitter."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from stoker.errors import Unavailable
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class NotSent(Unavailable):
+    """No connection came about, so the call cannot have taken effect: always safe to repeat."""
+
+
+def pause_seconds(repetition: int, wanted_seconds: float | None = None) -> float:
+    """Seconds before the given repetition (1, 2, …); a server's own wish is honoured up to the longest pause."""
+    grown = min(_FIRST_PAUSE_SECONDS * 2.0**repetition, _LONGEST_PAUSE_SECONDS)
+    jittered = grown * random.uniform(0.5, 1.0)  # noqa: S311 - spreads callers, keeps no secret
+    return min(max(jittered, wanted_seconds or 0.0), _LONGEST_PAUSE_SECONDS)
+
+
+async def repeated(call: Callable[[], Awaitable[T]], *, attempts: int, repeatable: bool) -> T:
+    """Await `call()`, at most `attempts` times while it raises Unavailable and repeating is safe."""
+    for repetition in range(1, attempts):
+        try:
+            return await call()
+        except Unavailable as error:
+            if not (repeatable or isinstance(error, NotSent)):
+                raise
+            await asyncio.sleep(pause_seconds(repetition, error.retry_after_seconds))
+    return await call()
