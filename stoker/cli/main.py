@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from services.embedded.commands import demo, stack, sudo
 from stoker.cli.commands import (
     environments,
     health,
@@ -22,6 +21,7 @@ from stoker.cli.commands import (
 )
 from stoker.cli.failures import ExitCode, exit_code, show_error
 from stoker.cli.output import stderr
+from stoker.cli.server_commands import add_server_commands
 from stoker.cli.session import default_state_folder
 from stoker.errors import StokerError
 
@@ -37,8 +37,9 @@ app = typer.Typer(
     help="Run work on this machine or on a cluster.",
     epilog=_EPILOG,
 )
-for part in (jobs, task_runs, outcomes, health, queues, ssh, sudo, stack, demo):
+for part in (jobs, task_runs, outcomes, health, queues, ssh):
     app.add_typer(part.app)
+add_server_commands(app)
 app.add_typer(resources.app, name="resource")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(keys.app, name="key")

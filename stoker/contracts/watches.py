@@ -23,7 +23,7 @@ class WatchedBatch(msgspec.Struct, frozen=True, kw_only=True):
     events_offset: int = 0
     results_offset: int = 0
     scheduler: str = ""
-    """What the executor knows of the scheduler's word, as `shared.slurm.answers.digests` writes it; empty: nobody looked."""
+    """What the executor knows of the scheduler's word, as its digests write it; empty: nobody looked."""
 
 
 class WatchedProfile(msgspec.Struct, frozen=True, kw_only=True):

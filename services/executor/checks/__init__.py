@@ -1,0 +1,1 @@
+"""Is a profile usable, and what mends it?"""

@@ -1,1 +1,1 @@
-"""The executor's HTTP interface: each module the handlers of one noun, which only translate."""
+"""The HTTP interface: each module the handlers of one noun, which only translate."""

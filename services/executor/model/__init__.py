@@ -1,0 +1,1 @@
+"""States, endings, records and ids: pure, imported by all."""

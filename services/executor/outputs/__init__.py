@@ -1,0 +1,1 @@
+"""What jobs leave: logs, results, archives; streams out of folders."""

@@ -1,0 +1,1 @@
+"""One transaction: rows move on, a batch ends, and what follows it."""

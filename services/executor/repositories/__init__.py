@@ -1,0 +1,1 @@
+"""SQL and nothing else; what leaves this room has a type."""

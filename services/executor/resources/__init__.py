@@ -1,0 +1,1 @@
+"""How to reach what: agents, holds, host keys, reachability."""

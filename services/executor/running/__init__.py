@@ -1,0 +1,1 @@
+"""The engine: stage, launch, collect; and what the poller is to watch."""

@@ -1,4 +1,4 @@
-"""From a package's manifest to its tasks. What the manifest must be is in `shared.remote.builder.packages.manifest`, once."""
+"""From a package's manifest to its tasks. What it must be is in `shared.remote.builder.packages.manifest`, once."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,6 +1,6 @@
 """The pipe of `slurm_sudo`: one fixed command, an installed agent that sudo starts as the scientist.
 
-The sudoers rule (`shared.pipes.sudo.sudoers`) names exactly this command. Nothing is passed by environment, and the agent takes
+The sudoers rule (`sudoers`) names exactly this command. Nothing is passed by environment, and the agent takes
 nothing over.
 """
 

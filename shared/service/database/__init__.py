@@ -1,0 +1,1 @@
+"""SQLite and PostgreSQL: transactions, column types, migrations."""

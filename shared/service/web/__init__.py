@@ -1,0 +1,1 @@
+"""The HTTP side of a service: gate, problems, health, metrics, the application around the controllers."""

@@ -1,0 +1,1 @@
+"""What SLURM's commands answer: queue, accounting, settings, and what their words mean."""

@@ -1,0 +1,1 @@
+"""The verbs, one module each; `table` says which there are. All are safe to repeat."""

@@ -1,0 +1,1 @@
+"""How environments are made: by uv, pip or pixi, or found as they are."""
