@@ -15,7 +15,7 @@ from services.executor.repositories.migrations import LOCATION as EXECUTOR
 from services.executor.repositories.tables import metadata as executor_tables
 from services.registry.migrations import LOCATION as REGISTRY
 from services.registry.tables import metadata as registry_tables
-from shared.service.database.migrations import downgrade, require_head, upgrade
+from shared.service.database.migrations import downgrade, require_head, upgrade, version_table
 from shared.service.database.transactions import parse_url
 from stoker.errors import Conflict, Invalid, Unavailable
 
@@ -41,7 +41,7 @@ def test_the_schema_is_what_the_code_expects(database_url: str, location: Path, 
     driver = "sqlite" if dialect == "sqlite" else "postgresql+psycopg"
     engine = create_engine(parsed.set(drivername=driver), poolclass=NullPool)
     with engine.connect() as connection:
-        options = {"version_table": f"{location.parent.name}_schema", "compare_server_default": True}
+        options = {"version_table": version_table(location), "compare_server_default": True}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
     require_head(database_url, location, mend="mend it")
 

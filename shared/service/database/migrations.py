@@ -42,7 +42,7 @@ def require_head(url: str, script_location: Path | str, *, mend: str) -> None:
     script = ScriptDirectory.from_config(_config(script_location, None))
     with _connected(url) as connection:
         found = MigrationContext.configure(
-            connection, opts={"version_table": _version_table(script_location)}
+            connection, opts={"version_table": version_table(script_location)}
         ).get_current_revision()
     wanted = script.get_current_head()
     if found == wanted:
@@ -68,10 +68,14 @@ def run_environment(metadata: MetaData) -> None:
         context.run_migrations()
 
 
-def _version_table(script_location: Path | str) -> str:
-    # Named after the service (services/NAME/…/migrations), so that services may share one database.
-    *_, name, inside = str(Path(script_location).resolve()).rpartition("/services/")
-    return f"{(inside if name else Path(script_location).resolve().parent.name).split('/')[0]}_schema"
+def version_table(script_location: Path | str) -> str:
+    """Where a schema's revision is kept.
+
+    Named after the service (services/NAME/…/migrations), so that services may share one database.
+    """
+    location = Path(script_location).resolve()
+    *_, name, inside = str(location).rpartition("/services/")
+    return f"{inside.split('/')[0] if name else location.parent.name}_schema"
 
 
 def _config(script_location: Path | str, connection: Connection | None) -> Config:
@@ -80,7 +84,7 @@ def _config(script_location: Path | str, connection: Connection | None) -> Confi
     config.set_main_option("script_location", str(script_location).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    config.attributes["version_table"] = _version_table(script_location)
+    config.attributes["version_table"] = version_table(script_location)
     return config
 
 
