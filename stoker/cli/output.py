@@ -43,6 +43,12 @@ def print_json_line(value: object) -> None:
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print what somebody should know who asked for something else."""
+    for warning in warnings:
+        stderr().print(Text("warning: ", style="yellow") + Text(plain(warning)))
+
+
 def plain(text: str) -> str:
     """The text without what a terminal would obey (escape sequences and other control characters)."""
     return "".join(

@@ -43,7 +43,7 @@ ProfileSpec = LocalProfileSpec | SlurmSudoProfileSpec | SlurmSshProfileSpec
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored profile of one resource. `spec` is what the administrator wrote."""
+    """A stored profile of one resource. `spec` is what the administrator wrote; for `warnings` see `Resource`."""
 
     id: str
     resource_id: str
@@ -53,3 +53,4 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     spec: ProfileSpec
+    warnings: list[str] | UnsetType = UNSET

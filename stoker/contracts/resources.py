@@ -138,7 +138,10 @@ ResourceSpec = LocalResourceSpec | SlurmSudoResourceSpec | SlurmSshResourceSpec
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored resource. `spec` is what the administrator wrote: keys not written are absent from it."""
+    """A stored resource. `spec` is what the administrator wrote: keys not written are absent from it.
+
+    `warnings` are in answers to a change that ignored or changed something of what was sent, and say what.
+    """
 
     id: str
     name: str
@@ -147,3 +150,4 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     spec: ResourceSpec
+    warnings: list[str] | UnsetType = UNSET

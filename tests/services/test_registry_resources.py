@@ -221,3 +221,19 @@ async def test_an_instance_refuses_kinds_that_it_does_not_serve(sqlite_url: str)
         await local_only.resource("local")
         unreachable = await local_only.admin.get(f"/v1/connections/{profile['id']}")
         assert (unreachable.status_code, slug(unreachable)) == (409, "conflict")
+
+
+async def test_answers_say_what_was_ignored_or_changed_and_only_then(registry: RegistryInTest) -> None:
+    exported = {"id": 7, "timestamp_created": "2025-10-01T08:00:00Z", "host": None} | seed("resource_local")
+    resource = await registry.created("/v1/resources", exported)
+    assert resource["spec"] == seed("resource_local")
+    assert ["id was ignored" in resource["warnings"][0], len(resource["warnings"])] == [True, 2]
+    path = f"/v1/resources/{resource['id']}"
+    assert "warnings" not in (await registry.admin.get(path)).json()
+    patched = (await registry.admin.patch(path, json={"jobs_poll_interval": "3"})).json()
+    assert (patched["spec"]["jobs_poll_interval"], len(patched["warnings"])) == (3, 1)
+    replaced = (await registry.admin.put(path, json=exported)).json()
+    assert (replaced["spec"], len(replaced["warnings"])) == (seed("resource_local"), 2)
+    profile = await registry.profile(resource, id=1, username=None)
+    assert (profile["spec"], len(profile["warnings"])) == (seed("profile_local"), 1)
+    assert "warnings" not in await registry.profile(resource, name="Another")

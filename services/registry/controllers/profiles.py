@@ -5,12 +5,11 @@ from typing import Any
 from litestar import Controller, Response, delete, get, patch, put
 from litestar.params import FromPath, FromQuery, RawBody
 
-from services.registry.controllers.answers import changed_spec, replaced_spec, tagged
+from services.registry.controllers.answers import PROFILE_FORM, Patch, tagged
 from services.registry.controllers.resources import Profiles, Who
-from services.registry.rules import PROFILE_RULES
-from services.registry.rules.profiles import normal_form
 from shared.service.web.access.callers import admins_only
 from shared.service.web.bodies.content_types import accepts
+from shared.service.web.bodies.decoding import decode_json
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 from shared.service.web.etags import IfMatch, expected_versions
 from stoker.contracts.pages import Page
@@ -44,8 +43,9 @@ class ProfileController(Controller):
     async def replace(
         self, profile_id: FromPath[str], body: RawBody, profiles: Profiles, if_match: IfMatch = None
     ) -> Response[Profile]:
-        make = replaced_spec(body, ProfileSpec, PROFILE_RULES, normal_form)
-        return tagged(await profiles.change(profile_id, make, expected_versions(if_match)))
+        spec, warnings = PROFILE_FORM.spec(decode_json(body))
+        changed = await profiles.change(profile_id, lambda _: spec, expected_versions(if_match))
+        return tagged(changed, warnings=warnings)
 
     @patch(
         "/{profile_id:str}",
@@ -56,8 +56,9 @@ class ProfileController(Controller):
     async def change(
         self, profile_id: FromPath[str], body: RawBody, profiles: Profiles, if_match: IfMatch = None
     ) -> Response[Profile]:
-        make = changed_spec(body, ProfileSpec, PROFILE_RULES, normal_form)
-        return tagged(await profiles.change(profile_id, make, expected_versions(if_match)))
+        patched = Patch(PROFILE_FORM, body)
+        changed = await profiles.change(profile_id, patched, expected_versions(if_match))
+        return tagged(changed, warnings=patched.warnings)
 
     @delete("/{profile_id:str}", guards=[admins_only], summary="Remove a profile that nothing uses")
     async def remove(self, profile_id: FromPath[str], profiles: Profiles, if_match: IfMatch = None) -> None:

@@ -6,15 +6,12 @@ from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, RawBody, SkipValidation
 
-from services.registry.controllers.answers import changed_spec, replaced_spec, tagged
-from services.registry.rules import PROFILE_RULES, RESOURCE_RULES
-from services.registry.rules.profiles import normal_form as normal_profile
-from services.registry.rules.resources import normal_form
+from services.registry.controllers.answers import PROFILE_FORM, RESOURCE_FORM, Patch, tagged
 from services.registry.stores.profiles import ProfileStore
 from services.registry.stores.resources import ResourceStore
 from shared.service.web.access.callers import admins_only
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.bodies.decoding import decode_json
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 from shared.service.web.etags import IfMatch, expected_versions
 from stoker.contracts.keys import Caller
@@ -35,8 +32,8 @@ class ResourceController(Controller):
 
     @post("/", guards=[admins_only], opt=accepts(ResourceSpec), summary="Add a resource")
     async def create(self, body: RawBody, resources: Resources) -> Response[Resource]:
-        spec = normal_form(decode_body(body, ResourceSpec, RESOURCE_RULES))
-        return tagged(await resources.create(spec), status_code=201)
+        spec, warnings = RESOURCE_FORM.spec(decode_json(body))
+        return tagged(await resources.create(spec), status_code=201, warnings=warnings)
 
     @get("/", summary="List resources")
     async def index(
@@ -59,8 +56,9 @@ class ResourceController(Controller):
     async def replace(
         self, resource_id: FromPath[str], body: RawBody, resources: Resources, if_match: IfMatch = None
     ) -> Response[Resource]:
-        make = replaced_spec(body, ResourceSpec, RESOURCE_RULES, normal_form)
-        return tagged(await resources.change(resource_id, make, expected_versions(if_match)))
+        spec, warnings = RESOURCE_FORM.spec(decode_json(body))
+        changed = await resources.change(resource_id, lambda _: spec, expected_versions(if_match))
+        return tagged(changed, warnings=warnings)
 
     @patch(
         "/{resource_id:str}",
@@ -71,8 +69,9 @@ class ResourceController(Controller):
     async def change(
         self, resource_id: FromPath[str], body: RawBody, resources: Resources, if_match: IfMatch = None
     ) -> Response[Resource]:
-        make = changed_spec(body, ResourceSpec, RESOURCE_RULES, normal_form)
-        return tagged(await resources.change(resource_id, make, expected_versions(if_match)))
+        patched = Patch(RESOURCE_FORM, body)
+        changed = await resources.change(resource_id, patched, expected_versions(if_match))
+        return tagged(changed, warnings=patched.warnings)
 
     @delete("/{resource_id:str}", guards=[admins_only], summary="Remove a resource that nothing uses")
     async def remove(self, resource_id: FromPath[str], resources: Resources, if_match: IfMatch = None) -> None:
@@ -82,8 +81,8 @@ class ResourceController(Controller):
     async def create_profile(
         self, resource_id: FromPath[str], body: RawBody, profiles: Profiles
     ) -> Response[Profile]:
-        spec = normal_profile(decode_body(body, ProfileSpec, PROFILE_RULES))
-        return tagged(await profiles.create(resource_id, spec), status_code=201)
+        spec, warnings = PROFILE_FORM.spec(decode_json(body))
+        return tagged(await profiles.create(resource_id, spec), status_code=201, warnings=warnings)
 
     @get("/{resource_id:str}/profiles", summary="List the profiles of a resource")
     async def index_profiles(

@@ -136,7 +136,7 @@ def from_row(row: Row[Any]) -> Profile:
 
 
 def _columns(profile: Profile) -> dict[str, Any]:
-    return {field: getattr(profile, field) for field in profile.__struct_fields__}
+    return {column.name: getattr(profile, column.name) for column in profiles.c}
 
 
 def _check_type(spec: ProfileSpec, resource_type: ResourceType) -> None:

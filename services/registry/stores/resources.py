@@ -141,7 +141,7 @@ def from_row(row: Row[Any]) -> Resource:
 
 
 def _columns(resource: Resource) -> dict[str, Any]:
-    return {field: getattr(resource, field) for field in resource.__struct_fields__}
+    return {column.name: getattr(resource, column.name) for column in resources.c}
 
 
 def _name_taken(name: str) -> Conflict:

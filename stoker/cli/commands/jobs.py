@@ -9,7 +9,19 @@ from rich.text import Text
 from stoker.cli import options, submission
 from stoker.cli.failures import ExitCode
 from stoker.cli.names import find_profile
-from stoker.cli.output import cells, moment, plain, print_json, seconds, size, state_text, stderr, stdout, table
+from stoker.cli.output import (
+    cells,
+    moment,
+    plain,
+    print_json,
+    print_warnings,
+    seconds,
+    size,
+    state_text,
+    stderr,
+    stdout,
+    table,
+)
 from stoker.cli.progress import ended, watch_to_end
 from stoker.cli.session import Session, run
 from stoker.contracts.jobs import FINAL_JOB_STATES, Batch, Job, Plan
@@ -149,8 +161,7 @@ def plan(
     for batch in planned.batches:
         shown.add_row(*cells(batch.index, batch.first, batch.unit_count, batch.parallel))
     stdout().print(shown)
-    for warning in planned.warnings:
-        stderr().print(Text("warning: ", style="yellow") + Text(plain(warning)))
+    print_warnings(planned.warnings)
     if planned.script:
         stdout().print(plain(planned.script), markup=False, soft_wrap=True)
 

@@ -8,7 +8,7 @@ import typer
 from stoker.cli import options
 from stoker.cli.documents import edited, read_object
 from stoker.cli.names import find_profile, find_resource
-from stoker.cli.output import cells, print_json, stderr, stdout, table
+from stoker.cli.output import cells, print_json, print_warnings, stderr, stdout, table
 from stoker.cli.session import Session, run
 from stoker.contracts.profiles import Profile
 
@@ -34,6 +34,7 @@ def add(
         print_json(added)
     else:
         stdout().print(f"{added.id}  {added.name}", markup=False)
+        print_warnings(added.warnings or [])
 
 
 @app.command("list")
@@ -87,6 +88,7 @@ def edit(context: typer.Context, profile: options.ProfileName, *, as_json: optio
         print_json(after)
     else:
         stderr().print(f"{after.name}: version {after.version}", markup=False)
+        print_warnings(after.warnings or [])
 
 
 @app.command("remove")

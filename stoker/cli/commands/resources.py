@@ -7,7 +7,7 @@ import typer
 from stoker.cli import options
 from stoker.cli.documents import edited, read_object
 from stoker.cli.names import find_resource
-from stoker.cli.output import cells, print_json, stderr, stdout, table
+from stoker.cli.output import cells, print_json, print_warnings, stderr, stdout, table
 from stoker.cli.session import Session, run
 from stoker.contracts.resources import Resource
 
@@ -68,6 +68,7 @@ def edit(context: typer.Context, resource: options.ResourceName, *, as_json: opt
         print_json(after)
     else:
         stderr().print(f"{after.name}: version {after.version}", markup=False)
+        print_warnings(after.warnings or [])
 
 
 @app.command("remove")
@@ -85,3 +86,4 @@ def _show_added(resource: Resource, *, as_json: bool) -> None:
         print_json(resource)
     else:
         stdout().print(f"{resource.id}  {resource.name}", markup=False)
+        print_warnings(resource.warnings or [])
