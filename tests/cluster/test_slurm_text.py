@@ -297,5 +297,5 @@ def test_the_settings_of_a_cluster_are_read(name: str, request: pytest.FixtureRe
     assert config.kill_wait_seconds == 2
     if name == "bare_cluster":
         assert config.min_job_age_seconds == 2
-    shown = query(cluster, cluster.users.ada, "scontrol", "--oneliner", "show", "partition").stdout
+    shown = query(cluster, cluster.users.ada, "scontrol", "--all", "--oneliner", "show", "partition").stdout
     assert {partition.name for partition in read_partitions(shown)} == {one.name for one in cluster.plan.partitions}

@@ -165,6 +165,8 @@ def test_an_answer_that_says_nothing_leaves_doubt(exit_code: int | None, stdout:
     [
         f"sbatch: error: AssocMaxSubmitJobLimit\n{FAILED}{POLICY}",
         f"sbatch: error: QOSMaxSubmitJobPerUserLimit\n{FAILED}{POLICY}",
+        f"sbatch: error: QOSGrpSubmitJobsLimit\n{FAILED}{POLICY}",
+        f"{FAILED}{POLICY}",
         "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
         "sbatch: error: Batch job submission failed: Resource temporarily unavailable",
     ],
@@ -188,6 +190,14 @@ def test_a_limit_that_is_reached_is_not_a_refusal(stderr: str) -> None:
             f"sbatch: error: AssocMaxWallDurationPerJobLimit\n{FAILED}{POLICY}",
             "AssocMaxWallDurationPerJobLimit",
         ),
+        (
+            f"sbatch: error: QOSMaxCpuPerUserLimit\n{FAILED}{POLICY}",
+            "it asks for more than the QOS allows: CPUs per user (QOSMaxCpuPerUserLimit",
+        ),
+        (f"sbatch: error: QOSMaxMemoryPerUser\n{FAILED}{POLICY}", "the QOS allows: memory per user"),
+        (f"sbatch: error: QOSGrpGRES\n{FAILED}{POLICY}", "the QOS allows: GPUs and other devices"),
+        (f"sbatch: error: AssocGrpCpuLimit\n{FAILED}{POLICY}", "the account or user allows: CPUs"),
+        (f"sbatch: error: QOSMinCpuNotSatisfied\n{FAILED}{POLICY}", "it asks for less than the QOS allows: CPUs"),
         (
             "sbatch: unrecognized option '--bogus'\nTry \"sbatch --help\" for more information\n",
             "unrecognized option",

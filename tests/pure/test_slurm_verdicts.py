@@ -215,6 +215,37 @@ def test_a_launch_that_never_started_and_vanished_is_over_once_its_batch_is_revo
     assert isinstance(judge(files(), [in_queue("RUNNING")], absent_since=NOW - 900), GoOn)
 
 
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING", "SUSPENDED", "COMPLETING"])
+def test_what_the_accounting_says_has_not_ended_is_not_lost_though_the_queue_does_not_show_it(state: str) -> None:
+    for at in (NOW, NOW + 3000):
+        verdict = judge(accounts=[in_accounts(state)], absent_since=NOW - 2000, now=at)
+        assert isinstance(verdict, GoOn), verdict
+        assert f"its accounting says {state}" in verdict.note
+    cancelled = judge(accounts=[in_accounts(state)], absent_since=NOW - 2000, cancel_requested=True)
+    assert code(cancelled) == "cancelled"
+
+
+def test_a_record_that_outlives_its_jobs_time_limit_is_believed_no_longer_and_named_in_the_reason() -> None:
+    late = NOW - 150 + 3600 + 601
+    verdict = judge(accounts=[in_accounts("RUNNING")], absent_since=NOW - 2000, now=late)
+    assert code(verdict) == "vanished"
+    assert "no trace of it in the queue for" in verdict.ending.batch_reason.text
+    assert "the accounting says RUNNING" in verdict.ending.batch_reason.text
+
+
+def test_a_launch_that_waits_by_its_record_alone_is_fenced_off_and_one_that_was_started_is_left_alone() -> None:
+    waits = judge(files(claim=None), accounts=[in_accounts("PENDING", start=None)], absent_since=NOW - 900)
+    assert code(waits) == "vanished"
+    assert waits.revoke_first
+    assert isinstance(judge(files(claim=None), accounts=[in_accounts("RUNNING")], absent_since=NOW - 900), GoOn)
+
+
+def test_files_that_grow_are_a_trace() -> None:
+    verdict = judge(absent_since=NOW - 10_000, grows=True)
+    assert isinstance(verdict, GoOn)
+    assert verdict.absent_since == NOW
+
+
 @pytest.mark.parametrize(
     "failed",
     [

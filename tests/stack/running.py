@@ -137,7 +137,7 @@ class RunningStack(CommandLine):
 
 
 def _leash_of(python: str) -> str:
-    return str(next(Path(python).parents[1].glob("lib/python*/site-packages/stoker/stack/leash.py")))
+    return str(next(Path(python).parents[1].glob("lib/python*/site-packages/services/embedded/leash.py")))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, explain: Callable[[], str]) -> None:

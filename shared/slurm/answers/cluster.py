@@ -67,7 +67,7 @@ def read_cluster_config(text: str) -> ClusterConfig:
 
 
 def read_partitions(text: str) -> list[Partition]:
-    """Read `scontrol --oneliner show partition`. Never raises; lines without a name are left out."""
+    """Read `scontrol --all --oneliner show partition`. Never raises; lines without a name are left out."""
     partitions = []
     for line in text.splitlines():
         written = dict(part.partition("=")[::2] for part in line.split())

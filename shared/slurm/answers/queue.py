@@ -58,8 +58,11 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 def squeue_arguments(nonce: str) -> list[str]:
-    """Return the arguments of squeue. Call it with `calls.QUERY_ENVIRONMENT`; any exit code but 0 is no answer."""
-    return ["--noheader", "--states=all", f"--format={separator(nonce).join(_FIELDS)}"]
+    """Return the arguments of squeue. Call it with `calls.QUERY_ENVIRONMENT`; any exit code but 0 is no answer.
+
+    `--all`: without it, jobs in partitions that are hidden, or closed to the asking user, are left out.
+    """
+    return ["--noheader", "--all", "--states=all", f"--format={separator(nonce).join(_FIELDS)}"]
 
 
 def read_queue(text: str, nonce: str) -> Queue:

@@ -105,11 +105,25 @@ def pending_reason(reason: str) -> str:
     return words if head == "None" else f"{words} ({head})"
 
 
+def limit_refusal(limit: str) -> str:
+    """Say of a limit that sbatch named (QOSMaxCpuPerUserLimit) that a job is above it all by itself. Never raises."""
+    found = _LIMIT.fullmatch(limit)
+    if found is None:
+        return f"a limit of the cluster does not allow it: {limit[:_LONGEST]}"
+    verb = "less" if found["kind"] == "Min" else "more"
+    per = _PER.get(found["per"] or "", "")
+    return f"it asks for {verb} than {_OF[found['of']]} allows: {_what(found)}{per}"
+
+
+def _what(found: re.Match[str]) -> str:
+    return next((words for part, words in _WHAT if part in found["what"]), found["what"])
+
+
 def _limit(head: str) -> str | None:
     found = _LIMIT.fullmatch(head)
     if found is None:
         return None
-    what = next((words for part, words in _WHAT if part in found["what"]), found["what"])
+    what = _what(found)
     if found["kind"] == "Min":
         return f"it asks for less than {_OF[found['of']]} requires: {what}{_PER.get(found['per'] or '', '')}"
     # What one job asks for does not shrink while it waits.

@@ -6,17 +6,19 @@ from typing import Literal
 import msgspec
 
 from shared.slurm.answers.calls import last_words, why_no_answer
+from shared.slurm.answers.reasons import limit_refusal
 
 _ACCEPTED = re.compile(r"(\d{1,12})(?:;([\w.-]{1,255}))?", re.ASCII)
+_LIMIT = re.compile(r"\b(?:QOS|Assoc)(?:Max|Grp|Min)[A-Za-z]+", re.ASCII)
+"""The limit that a policy names. Its general words ("job submit limit, user's size and/or time limits") are the same
+for all of them."""
+
+_SUBMISSIONS = re.compile(r"Submit", re.ASCII)
+"""In the names of limits on how many jobs may be queued, which pass; what one job asks for does not shrink."""
+
 _NOT_NOW = re.compile(
-    r"MaxSubmitJob|MaxSubmitPU|MaxSubmitPA|GrpSubmitJob|job submit limit|temporarily unable to accept job"
-    r"|resource temporarily unavailable|too many (?:jobs|requests)|job queue is full|max(?:imum)? ?job ?count"
-    r"|rate limit",
-    re.IGNORECASE,
-)
-_NEVER = re.compile(
-    r"MaxWallDurationPerJob|MaxCpuPerJob|MaxCpusPerJob|MaxNodePerJob|MaxNodesPerJob|MaxTRESPerJob|MaxMemPerJob|MaxCpuMinutesPerJob"
-    r"|MaxGRESPerJob|MinCpusNotSatisfied|MinGRES|MaxMemoryPerJob",
+    r"job submit limit|temporarily unable to accept job|resource temporarily unavailable|too many (?:jobs|requests)"
+    r"|job queue is full|max(?:imum)? ?job ?count|rate limit",
     re.IGNORECASE,
 )
 
@@ -52,8 +54,15 @@ def read_submission(exit_code: int | None, stdout: str, stderr: str) -> Submissi
         return Submission(
             "doubtful", text=f"sbatch said neither yes nor no: {last_words(stderr) or last_words(stdout)}"
         )
-    words = last_words(stderr) or f"sbatch failed with exit code {exit_code} and said nothing"
-    if _NOT_NOW.search(stderr) and not _NEVER.search(stderr):
+    return _refusal(stderr, last_words(stderr) or f"sbatch failed with exit code {exit_code} and said nothing")
+
+
+def _refusal(stderr: str, words: str) -> Submission:
+    named = _LIMIT.findall(stderr)
+    never = [limit for limit in named if not _SUBMISSIONS.search(limit)]
+    if never:
+        return Submission("refused", text=f"{limit_refusal(never[0])} ({words})")
+    if named or _NOT_NOW.search(stderr):
         return Submission("not_now", text=words)
     if (why := why_no_answer(stderr)) is not None:
         return Submission("doubtful", text=f"{why} ({words})")

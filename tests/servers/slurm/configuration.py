@@ -53,6 +53,8 @@ FULL = ClusterPlan(
         Partition("gpu", "g1", {"MaxTime": "INFINITE", "PriorityTier": 10}),
         # For what a partition's own limit does.
         Partition("short", "n2", {"MaxTime": 2, "DefaultTime": 1, "PriorityTier": 10}),
+        # Not shown to those who do not ask for all; a test closes it to some.
+        Partition("hidden", "n2", {"MaxTime": "INFINITE", "Hidden": "YES"}),
         # A job in `urgent` takes the node p1 from jobs in the two others.
         Partition("requeued", "p1", {"MaxTime": "INFINITE", "PriorityTier": 1, "PreemptMode": "REQUEUE"}),
         Partition("cancelled", "p1", {"MaxTime": "INFINITE", "PriorityTier": 1, "PreemptMode": "CANCEL"}),

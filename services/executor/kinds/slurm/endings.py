@@ -66,11 +66,14 @@ def ending_given_up() -> Ending:
     return Ending("revoked", reason, ("lost", reason), ("lost", reason))
 
 
-def ending_vanished(evidence: SlurmEvidence, *, absent_since: float, claimed: bool) -> Ending:
-    """The end of a batch that nobody has seen for long."""
+def ending_vanished(evidence: SlurmEvidence, sight: Sight | None, *, absent_since: float, claimed: bool) -> Ending:
+    """The end of a batch that nobody has seen for long; `sight` is the last one of it."""
     minutes = max(0, math.floor((evidence.now - absent_since) / 60))
-    where = "the queue and the accounting" if evidence.accounting_kept else "the queue"
+    recorded = sight.accounting if sight is not None else None
+    where = "the queue and the accounting" if evidence.accounting_kept and recorded is None else "the queue"
     how = "" if claimed else "; it had not started"
+    if recorded is not None:
+        how += f"; the accounting says {recorded.state.word}"
     reason = Reason(code="vanished", text=f"SLURM has shown no trace of it in {where} for {minutes} minutes{how}")
     return Ending("lost", reason, ("lost", reason), ("lost", reason))
 

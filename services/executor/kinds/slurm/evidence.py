@@ -45,7 +45,8 @@ class SlurmEvidence(msgspec.Struct, frozen=True, kw_only=True):
     `queue`, `accounting`: None means that the call failed, which is no evidence of anything. `queue_shows_launches`:
     False where the cluster hides the launches from whoever asked (PrivateData). `accounting_kept`: the cluster
     keeps accounts. `end_seen` and `absent_since`: what the verdict before this one gave back, kept by the
-    caller. `memory_mb` and `limit_seconds`: what the batch was submitted with, where that is known.
+    caller. `memory_mb` and `limit_seconds`: what the batch was submitted with, where that is known. `grows`: its
+    files are longer than when they were last read, so that something lives whatever SLURM shows.
     """
 
     now: float
@@ -62,6 +63,7 @@ class SlurmEvidence(msgspec.Struct, frozen=True, kw_only=True):
     absent_since: float | None = None
     memory_mb: int | None = None
     limit_seconds: float | None = None
+    grows: bool = False
 
 
 class Seen(Enum):
@@ -70,6 +72,7 @@ class Seen(Enum):
     PENDING = "it waits, perhaps again"
     ACTIVE = "a runner may live"
     TERMINAL = "SLURM is done with it"
+    RECORDED = "the queue does not show it, and the accounting says that it has not ended"
     ABSENT = "a look that would have shown it did not"
     UNKNOWN = "a state word never heard of"
     NOT_LOOKED = "nobody could look"
@@ -110,8 +113,9 @@ def _not_in_queue(
     # The accounting alone would not do: it shows as ended what SLURM has put back into the queue.
     if recorded is not None and recorded.state.kind == "terminal":
         return _terminal(evidence, launch, recorded, recorded)
-    if recorded is not None and recorded.state.kind == "unknown":
-        return Sight(seen=Seen.UNKNOWN, word=recorded.state.word, accounting=recorded)
+    if recorded is not None:
+        seen = Seen.UNKNOWN if recorded.state.kind == "unknown" else Seen.RECORDED
+        return Sight(seen=seen, word=recorded.state.word, accounting=recorded)
     if evidence.accounting_kept and evidence.accounting is None:
         return Sight(seen=Seen.NOT_LOOKED)
     return Sight(seen=Seen.ABSENT, accounting=recorded)

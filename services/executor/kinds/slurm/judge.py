@@ -194,4 +194,5 @@ def _evidence(job: Row[Any], batch: Row[Any], said: _Said, files: Evidence, *, c
         absent_since=batch.absent_since,
         memory_mb=None if needs.memory_mb is None else needs.memory_mb * batch.parallel,
         limit_seconds=needs.time_seconds,
+        grows=(files.events_length or 0) > batch.events_offset or (files.results_length or 0) > batch.results_offset,
     )

@@ -5,6 +5,7 @@ A call that failed is no evidence: it changes nothing, and the graces begin anew
 succeeded without a break.
 """
 
+import math
 from typing import Literal
 
 import msgspec
@@ -16,7 +17,15 @@ from services.executor.kinds.slurm.endings import (
     ending_of,
     ending_vanished,
 )
-from services.executor.kinds.slurm.evidence import EndSeen, KnownLaunch, Seen, Sight, SlurmEvidence, look_up
+from services.executor.kinds.slurm.evidence import (
+    CLOCK_SLACK_SECONDS,
+    EndSeen,
+    KnownLaunch,
+    Seen,
+    Sight,
+    SlurmEvidence,
+    look_up,
+)
 from services.executor.kinds.verdicts import Ending
 from shared.pipes import Evidence
 from shared.slurm.answers.reasons import pending_reason
@@ -27,12 +36,14 @@ class Graces(msgspec.Struct, frozen=True, kw_only=True):
 
     `files`: from SLURM's end to the runner's end record (file systems that remember). `accounting`: from SLURM's end
     to its record of it, which knows who cancelled and by which signal it ended. `absent`: from the first look that
-    should have shown a launch and did not, until it counts as lost.
+    should have shown a launch and did not, until it counts as lost. `record`: for so long a record of the accounting
+    that says of a launch without a time limit that it has not ended is believed against the queue.
     """
 
     files_seconds: float = 90.0
     accounting_seconds: float = 15.0
     absent_seconds: float = 900.0
+    record_seconds: float = 86_400.0
 
 
 class GoOn(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,15 +100,15 @@ def _claimed(evidence: SlurmEvidence, files: Evidence, sight: Sight, graces: Gra
         if (note := _awaited(evidence, files, sight, sight.end, graces)) is not None:
             return GoOn(state="running", note=note, end_seen=sight.end)
         return End(ending=_cancelled_or(evidence, ending_of(sight, evidence, files)))
-    if sight.seen is not Seen.ABSENT:
+    if sight.seen not in (Seen.ABSENT, Seen.RECORDED):
         return _alive(sight, "running")
     since = _absent_since(evidence)
     if files.end is not None and evidence.now - since >= graces.files_seconds:
         # It is over by its own word; only who stopped it is not known.
         return End(ending=ending_of(sight, evidence, files))
-    if evidence.now - since < graces.absent_seconds:
-        return _absent(evidence, since)
-    ending = ending_vanished(evidence, absent_since=since, claimed=True)
+    if evidence.now - since < graces.absent_seconds or _is_believed(evidence, sight, since, graces):
+        return _absent(evidence, since, sight)
+    ending = ending_vanished(evidence, sight, absent_since=since, claimed=True)
     return End(ending=_cancelled_or(evidence, ending), revoke_first=True)
 
 
@@ -115,9 +126,16 @@ def _unclaimed(evidence: SlurmEvidence, files: Evidence, graces: Graces) -> GoOn
             return GoOn(state="queued", note=note, end_seen=last.end)
         return End(ending=_cancelled_or(evidence, ending_of(last, evidence, files)), revoke_first=True)
     since = _absent_since(evidence)
-    if evidence.now - since < graces.absent_seconds:
-        return _absent(evidence, since)
-    ending = ending_vanished(evidence, absent_since=since, claimed=False)
+    # One that waits by the accounting alone can be fenced off; in one that was started something may be about to.
+    started = any(
+        sight.accounting is not None
+        and sight.accounting.state.kind == "active"
+        and _is_believed(evidence, sight, since, graces)
+        for sight in sights
+    )
+    if started or evidence.now - since < graces.absent_seconds:
+        return _absent(evidence, since, last)
+    ending = ending_vanished(evidence, last, absent_since=since, claimed=False)
     return End(ending=_cancelled_or(evidence, ending), revoke_first=True)
 
 
@@ -130,7 +148,8 @@ def _revoked(evidence: SlurmEvidence, files: Evidence) -> End:
     if ended:
         return End(ending=ending_of(ended[-1], evidence, files))
     if evidence.absent_since is not None:
-        return End(ending=ending_vanished(evidence, absent_since=evidence.absent_since, claimed=False))
+        last = sights[-1] if sights else None
+        return End(ending=ending_vanished(evidence, last, absent_since=evidence.absent_since, claimed=False))
     return End(ending=ending_given_up())
 
 
@@ -161,11 +180,29 @@ def _alive(sight: Sight, state: Literal["queued", "running"]) -> GoOn:
     return GoOn(state=state, note="" if state == "running" else "SLURM has started it; its first sign is awaited")
 
 
-def _absent(evidence: SlurmEvidence, since: float) -> GoOn:
+def _is_believed(evidence: SlurmEvidence, sight: Sight, since: float, graces: Graces) -> bool:
+    """Whether it may well live: the accounting says so, and its time is not over.
+
+    Records of jobs that a controller has forgotten say for ever that they run.
+    """
+    row = sight.accounting
+    if sight.seen is not Seen.RECORDED or row is None or evidence.cancel_requested:
+        return False
+    if row.state.word == "RUNNING" and row.start is not None and row.limit_seconds not in (None, math.inf):
+        return evidence.now < row.start + (row.limit_seconds or 0.0) + CLOCK_SLACK_SECONDS
+    return evidence.now - since < graces.record_seconds
+
+
+def _absent(evidence: SlurmEvidence, since: float, sight: Sight) -> GoOn:
     minutes = int((evidence.now - since) // 60)
-    note = f"SLURM has shown no trace of it for {minutes} minutes" if minutes else "SLURM shows no trace of it"
+    where, but = ("trace of it", "")
+    if sight.seen is Seen.RECORDED:
+        where, but = "trace of it in its queue", f"; its accounting says {sight.word}"
+    note = f"SLURM has shown no {where} for {minutes} minutes{but}" if minutes else f"SLURM shows no {where}{but}"
     return GoOn(state=None, note=note, absent_since=since)
 
 
 def _absent_since(evidence: SlurmEvidence) -> float:
-    return evidence.now if evidence.absent_since is None else min(evidence.absent_since, evidence.now)
+    if evidence.absent_since is None or evidence.grows:
+        return evidence.now  # what still writes has left a trace
+    return min(evidence.absent_since, evidence.now)

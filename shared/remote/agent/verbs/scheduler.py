@@ -46,7 +46,8 @@ def cluster(user: str, request: dict[str, object], exchange: Exchange) -> None:
     wanted = {
         "version": ["sbatch", "--version"],
         "config": ["scontrol", "show", "config"],
-        "partitions": ["scontrol", "--oneliner", "show", "partition"],
+        # Partitions may be hidden, or closed to whoever asks here and open to those who submit.
+        "partitions": ["scontrol", "--all", "--oneliner", "show", "partition"],
         "associations": ["sacctmgr", "--readonly", "--noheader", "--parsable2", "show", "assoc", "where"],
     }
     wanted["associations"] += [f"user={user}", f"format={_ASSOCIATION}"]
