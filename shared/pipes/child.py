@@ -22,6 +22,7 @@ class ChildPipe:
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._last_words = b""
+        self._over = False
         self._listener = asyncio.create_task(self._listen())
         self._closing: asyncio.Task[None] | None = None
 
@@ -33,9 +34,12 @@ class ChildPipe:
     async def read(self) -> bytes:
         """Return some bytes, b"" at the end."""
         try:
-            return await self._stdout.read(CHUNK_BYTES)
+            data = await self._stdout.read(CHUNK_BYTES)
         except OSError as error:
+            self._over = True
             raise PipeLost(f"the pipe broke: {error}") from error
+        self._over = self._over or not data
+        return data
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -43,6 +47,7 @@ class ChildPipe:
             self._stdin.write(data)
             await self._stdin.drain()
         except (OSError, RuntimeError) as error:
+            self._over = True
             raise PipeLost(f"the pipe broke: {error}") from error
 
     async def close(self) -> None:
@@ -51,13 +56,11 @@ class ChildPipe:
             self._closing = asyncio.create_task(self._end())
         await asyncio.shield(self._closing)
 
-    def diagnosis(self) -> str:
-        """Last words on standard error."""
+    async def diagnosis(self) -> str:
+        """Return the last words on standard error; of a child that has ended, wait for them a moment."""
+        if self._over:
+            await asyncio.wait([self._listener], timeout=LAST_WORDS_SECONDS)
         return self._last_words.decode("utf-8", "replace")
-
-    async def hear_out(self) -> None:
-        """Wait a moment for the last words on standard error."""
-        await asyncio.wait([self._listener], timeout=LAST_WORDS_SECONDS)
 
     async def _listen(self) -> None:
         with contextlib.suppress(OSError):

@@ -4,6 +4,8 @@ import os
 import sys
 
 from shared.pipes.child import ChildPipe, start_child
+from shared.pipes.errors import PipeLost
+from shared.pipes.pipe import with_last_words
 from shared.remote.bundle import agent_source
 from stoker.errors import Unavailable
 
@@ -35,6 +37,10 @@ async def open_local_pipe(python: str | None = None) -> ChildPipe:
     try:
         source = agent_source()
         await opened.write(b"%012d" % len(source) + source)
+    except PipeLost as error:
+        message = await with_last_words(f"{interpreter} ended before an agent spoke", opened)
+        await opened.close()
+        raise PipeLost(message) from error
     except BaseException:
         await opened.close()
         raise

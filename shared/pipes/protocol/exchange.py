@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from shared.pipes.errors import PipeLost
-from shared.pipes.pipe import Pipe
+from shared.pipes.pipe import Pipe, with_last_words
 from shared.pipes.protocol.calls import Call
 from shared.pipes.protocol.frames import (
     ABORT,
@@ -56,12 +56,14 @@ class Exchange:
         finder = GreetingFinder()
         try:
             async with asyncio.timeout(timeout_seconds):
-                while (found := finder.feed(data := await self._pipe.read())) is None:
-                    if not data:
-                        raise PipeLost(self._with_diagnosis("the pipe ended before an agent spoke"))
+                data = b"-"
+                while data and (found := finder.feed(data := await self._pipe.read())) is None:
+                    pass
         except TimeoutError:
             message = f"no agent has spoken in {timeout_seconds:g} seconds"
-            raise PipeLost(self._with_diagnosis(message)) from None
+            raise PipeLost(await with_last_words(message, self._pipe)) from None
+        if found is None:
+            raise PipeLost(await with_last_words("the pipe ended before an agent spoke", self._pipe))
         self._reader = asyncio.create_task(self._read(found[1]))
 
     async def close(self) -> None:
@@ -142,12 +144,13 @@ class Exchange:
     async def _send(self, frame: bytes) -> None:
         if self.lost is not None:
             raise PipeLost(self.lost)
-        async with self._writing:
-            try:
+        try:
+            async with self._writing:
                 await self._pipe.write(frame)
-            except Unavailable as error:
-                self._lose(error.message)
-                raise PipeLost(error.message) from error
+        except Unavailable as error:
+            why = await with_last_words(error.message, self._pipe)
+            self._lose(why)
+            raise PipeLost(why) from error
 
     async def _read(self, data: bytes) -> None:
         parser = FrameParser()
@@ -160,7 +163,7 @@ class Exchange:
                     raise PipeLost("the pipe was closed by the other side")  # noqa: TRY301 - one way out
                 self._heard_at = time.monotonic()
         except StokerError as error:
-            self._lose(self._with_diagnosis(error.message))
+            self._lose(await with_last_words(error.message, self._pipe))
         except Exception as error:  # noqa: BLE001 - whoever waits has to learn of it
             self._lose(f"reading from the pipe failed: {error!r}")
         await self._pipe.close()
@@ -195,7 +198,3 @@ class Exchange:
             call.fail(PipeLost(why))
             if call.given_up:
                 self._forget(call)
-
-    def _with_diagnosis(self, message: str) -> str:
-        diagnosis = self._pipe.diagnosis().strip()
-        return f"{message}: {diagnosis}" if diagnosis else message

@@ -23,6 +23,11 @@ class Inflow:
         self._told = False
         self._there = asyncio.Event()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self._ended
+
     def put(self, data: bytes) -> None:
         """Waits while the loop is behind; after `end` data is dropped."""
         self.heard_at = time.monotonic()
@@ -73,6 +78,11 @@ class Outflow:
         self._size = 0
         self._why_over: str | None = None
         self._room = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._why_over is not None
 
     async def put(self, data: bytes) -> None:
         """Waits while much is under way. PipeLost after `end`."""

@@ -9,6 +9,7 @@ import asyncio
 import paramiko
 
 from shared.pipes.errors import CannotConnect, PipeLost
+from shared.pipes.pipe import with_last_words
 from shared.pipes.protocol.frames import GREETING, LONGEST_BANNER_BYTES, GreetingFinder
 from shared.pipes.ssh.command import ANNOUNCEMENT, check_version, remote_command, source_message
 from shared.pipes.ssh.line import SshLine
@@ -62,28 +63,34 @@ async def _find_out_who_speaks(pipe: SshPipe, target: SshTarget, timeout_seconds
     shell = f"the login shell of {target.username} on {target.shown}"
     try:
         async with asyncio.timeout(timeout_seconds):
-            while (found := finder.feed(data := await pipe.read())) is None:
-                if not data:
-                    raise await _ended(pipe, target)
+            data = b"-"
+            while data and (found := finder.feed(data := await pipe.read())) is None:
+                pass
     except TimeoutError:
-        message = _with(f"{shell} started nothing in {timeout_seconds:g} s", pipe)
+        message = await with_last_words(f"{shell} started nothing in {timeout_seconds:g} s", pipe)
         raise CannotConnect(message, "see what its start files wait for (~/.bashrc and the like)") from None
     except PipeLost as error:
         message = f"{shell} printed {LONGEST_BANNER_BYTES:,} bytes and started nothing"
         raise CannotConnect(message, "see what its start files print (~/.bashrc and the like)") from error
+    if found is None:
+        raise await _ended(pipe, target)
     line, rest = found
     if line.startswith(GREETING):
         pipe.put_back(line + b"\n" + rest)
         return
     check_version(line.removeprefix(ANNOUNCEMENT), target.python)
     pipe.put_back(rest)
-    await pipe.write(source_message())
+    try:
+        await pipe.write(source_message())
+    except PipeLost as error:
+        message = f"{target.python} on {target.shown} ended while the agent was sent"
+        raise CannotConnect(await with_last_words(message, pipe), f"see {_FIELD}") from error
 
 
 async def _ended(pipe: SshPipe, target: SshTarget) -> CannotConnect:
     """The command ended without a word of ours."""
     status = await pipe.exit_status()
-    words = pipe.diagnosis()
+    words = await pipe.diagnosis()
     if status in _NO_SUCH_COMMAND or "ommand not found" in words or "o such file" in words:
         return CannotConnect(
             f"there is no Python at {target.python} on {target.shown} ({words})", f"correct {_FIELD}"
@@ -92,11 +99,9 @@ async def _ended(pipe: SshPipe, target: SshTarget) -> CannotConnect:
         message = f"{target.python} on {target.shown} is no Python 3.9 or newer ({words})"
         return CannotConnect(message, f"correct {_FIELD}")
     if status is None:
-        return CannotConnect(_with(f"{target.shown} closed the connection before an agent spoke", pipe))
+        return CannotConnect(
+            await with_last_words(f"{target.shown} closed the connection before an agent spoke", pipe)
+        )
     message = f"{target.python} on {target.shown} ended with exit code {status} before an agent spoke"
-    return CannotConnect(_with(message, pipe), f"see {_FIELD}, and what is forced in ~/.ssh/authorized_keys")
-
-
-def _with(message: str, pipe: SshPipe) -> str:
-    words = pipe.diagnosis()
-    return f"{message}: {words}" if words else message
+    message = await with_last_words(message, pipe)
+    return CannotConnect(message, f"see {_FIELD}, and what is forced in ~/.ssh/authorized_keys")

@@ -15,6 +15,7 @@ from shared.pipes.ssh.threads import in_thread
 CHUNK_BYTES = 256 * 1024
 DIAGNOSIS_BYTES = 4000
 _STATUS_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 2.0
 
 
 class SshPipe:
@@ -28,7 +29,7 @@ class SshPipe:
         self._put_back = b""
         self._last_words = b""
         self._broken = ""
-        self._threads = [
+        self._threads = self._receiver, self._sender, self._listener = [
             threading.Thread(target=work, name=f"ssh {line.target.shown}", daemon=True)
             for work in (self._receive, self._send, self._listen)
         ]
@@ -58,8 +59,10 @@ class SshPipe:
             self._closing = asyncio.create_task(self._end())
         await asyncio.shield(self._closing)
 
-    def diagnosis(self) -> str:
-        """Why the line broke, and the last words on standard error."""
+    async def diagnosis(self) -> str:
+        """Return why the line broke, and the last words on standard error: at its end another thread hears them."""
+        if self._inflow.ended or self._outflow.ended:
+            await in_thread(lambda: self._listener.join(_LAST_WORDS_SECONDS), "ssh last words")
         words = self._last_words.decode("utf-8", "replace").strip()
         return "; ".join(filter(None, (self._broken, words)))
 
@@ -128,7 +131,7 @@ class SshPipe:
 
     def _hang_up(self) -> None:
         # The end of the agent's input goes out before the connection does, on a line that works.
-        self._threads[1].join(_STATUS_SECONDS)
+        self._sender.join(_STATUS_SECONDS)
         self._line.abandon()
         for thread in self._threads:
             thread.join(_STATUS_SECONDS)

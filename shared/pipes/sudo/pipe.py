@@ -43,13 +43,12 @@ class SudoPipe:
         """End the agent, and sudo with it."""
         await self._child.close()
 
-    def diagnosis(self) -> str:
-        """Last words on standard error."""
-        return self._child.diagnosis()
+    async def diagnosis(self) -> str:
+        """Return the last words on standard error."""
+        return await self._child.diagnosis()
 
     async def _why(self) -> str:
-        await self._child.hear_out()
-        return why_no_agent(self._child.diagnosis(), self._user, self._python, self._agent_file)
+        return why_no_agent(await self._child.diagnosis(), self._user, self._python, self._agent_file)
 
 
 async def open_sudo_pipe(user: str, *, python: str, agent_file: str) -> SudoPipe:

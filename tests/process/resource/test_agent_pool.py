@@ -12,7 +12,8 @@ import pytest
 
 from shared.pipes import JOBS, AgentPool, Pipe, Place
 from shared.pipes.child import ChildPipe
-from shared.pipes.errors import Unreachable
+from shared.pipes.connection import AgentConnection
+from shared.pipes.errors import PipeLost, Unreachable
 from shared.pipes.local import open_local_pipe
 from stoker.contracts.holds import Connection
 from stoker.contracts.profiles import LocalProfileSpec, Profile, SlurmSudoProfileSpec
@@ -135,6 +136,17 @@ async def test_a_quiet_connection_is_closed_and_opened_again_when_needed(tmp_pat
 async def test_an_agent_that_cannot_be_started_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await open_local_pipe("/no/such/python")
+
+
+@pytest.mark.parametrize("closes", ["exec <&-", "cat >/dev/null & exec >&-"], ids=["input", "output"])
+async def test_the_last_words_of_an_interpreter_are_told_though_they_come_after_its_end(
+    tmp_path: Path, closes: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{closes}\nsleep 0.3\necho it is broken >&2\nexit 3\n")
+    python.chmod(0o755)
+    with pytest.raises(PipeLost, match=r"ended before an agent spoke: it is broken"):
+        await AgentConnection.open(await open_local_pipe(str(python)), {JOBS: str(tmp_path)})
 
 
 def cluster_connection(profile_id: str) -> Connection:

@@ -66,7 +66,7 @@ class StrangerPipe:
             self._outgoing.get_nowait()
         self._outgoing.put_nowait(b"")
 
-    def diagnosis(self) -> str:
+    async def diagnosis(self) -> str:
         return "said on standard error"
 
 

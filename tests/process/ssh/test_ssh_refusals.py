@@ -5,10 +5,12 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from shared.pipes import JOBS, Place
@@ -262,6 +264,21 @@ async def test_an_interpreter_that_does_not_serve(ssh: SshWorkshop, text: str, w
     python.write_text(text)
     python.chmod(0o755)
     error = await refused(ssh, words, jobs_slurm_python_worker=str(python))
+    assert "jobs_slurm_python_worker" in error.mend
+
+
+async def test_what_was_said_on_standard_error_is_awaited_before_an_end_is_explained(
+    ssh: SshWorkshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = paramiko.Channel.recv_stderr
+
+    def received_late(channel: paramiko.Channel, count: int) -> bytes:
+        data = received(channel, count)
+        time.sleep(0.3)
+        return data
+
+    monkeypatch.setattr(paramiko.Channel, "recv_stderr", received_late)
+    error = await refused(ssh, r"there is no Python at \S+ on 127\S* \(.+\)", jobs_slurm_python_worker="/opt/none")
     assert "jobs_slurm_python_worker" in error.mend
 
 
