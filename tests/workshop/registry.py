@@ -16,8 +16,8 @@ from services.registry.app import build_app
 from services.registry.bootstrap import bootstrap
 from services.registry.migrations import LOCATION
 from services.registry.settings import RegistrySettings
-from shared.service.database.migrations import upgrade
 from shared.service.settings import DatabaseUrl
+from tests.workshop.databases import with_schema
 
 SEED = Path(__file__).parents[1] / "seed"
 KINDS = ("local", "slurm_sudo", "slurm_ssh")
@@ -64,7 +64,7 @@ class RegistryInTest:
 @asynccontextmanager
 async def running_registry(url: str, *, key: str | None = None, **settings: Any) -> AsyncIterator[RegistryInTest]:
     """A registry on a database that is brought up first; `admin` carries its first key, or the one that is given."""
-    await anyio.to_thread.run_sync(upgrade, url, LOCATION)
+    await anyio.to_thread.run_sync(with_schema, url, LOCATION)
     own = RegistrySettings(database_url=DatabaseUrl(url), own_key_cache_seconds=0, **settings)
     admin_key = key or (await bootstrap(own, role="admin", name="admin")).key
     app = build_app(own)

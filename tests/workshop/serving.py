@@ -24,7 +24,6 @@ from services.registry.app import build_app
 from services.registry.bootstrap import bootstrap
 from services.registry.migrations import LOCATION as REGISTRY_MIGRATIONS
 from services.registry.settings import RegistrySettings
-from shared.service.database.migrations import upgrade
 from shared.service.settings import load_settings
 from stoker.clients.executor import ExecutorClient
 from stoker.clients.registry import RegistryClient
@@ -33,6 +32,7 @@ from stoker.contracts.keys import AccessKeyCreate
 from stoker.contracts.profiles import Profile
 from stoker.contracts.resources import Resource
 from tests.waiting import until
+from tests.workshop.databases import with_schema
 
 # A line for each request would bury what a failed test has to say.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -41,9 +41,34 @@ FINAL = ("succeeded", "failed", "cancelled")
 
 
 class _Server(uvicorn.Server):
+    """Leaves signals to pytest, and stops as uvicorn does, but for the pauses of a tenth of a second in it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.told_to_stop = asyncio.Event()
+
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.told_to_stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in (*self.servers, *(sockets or [])):
+            listener.close()
+        state = self.server_state
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while state.connections or state.tasks:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            for task in state.tasks:
+                task.cancel("the server stops")
+        await self.lifespan.shutdown()
 
 
 @asynccontextmanager
@@ -61,7 +86,7 @@ async def served(app: Litestar) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         app.state.stopping.set()
-        server.should_exit = True
+        server.told_to_stop.set()
         await task
         listener.close()
 
@@ -94,7 +119,7 @@ class World:
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[RegistryClient]:
         """Serve the registry; the first time, make its keys."""
-        upgrade(self.registry_database_url, REGISTRY_MIGRATIONS)
+        with_schema(self.registry_database_url, REGISTRY_MIGRATIONS)
         if not self.admin_key:
             self.admin_key = (await bootstrap(self._registry_settings, role="admin", name="root")).key
             self.service_key = (await bootstrap(self._registry_settings, role="service", name="service")).key
@@ -107,7 +132,7 @@ class World:
     @asynccontextmanager
     async def executor(self, **settings: str) -> AsyncIterator[ExecutorClient]:
         """Serve the executor."""
-        upgrade(self.executor_database_url, EXECUTOR_MIGRATIONS)
+        with_schema(self.executor_database_url, EXECUTOR_MIGRATIONS)
         variables = {
             "STOKER_DATABASE_URL": self.executor_database_url,
             "STOKER_REDIS_URL": self.redis_url,

@@ -8,6 +8,7 @@ import hashlib
 import re
 import sys
 from collections import defaultdict
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class UvProgram(msgspec.Struct, frozen=True, kw_only=True):
         return there is not None and needed is not None and (int(there[1]), int(there[2])) >= needed
 
 
+@cache
 def own_uv() -> UvProgram | None:
     """The program that was installed with this service; None where there is none."""
     beside = Path(sys.executable).with_name(_NAME)
