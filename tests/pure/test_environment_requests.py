@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,41 @@ def test_a_project_keeps_one_platform_and_one_environment() -> None:
     in_pyproject = PROJECT.replace("[workspace]", "[tool.pixi.project]").replace("[dep", "[tool.pixi.dep")
     in_pyproject = in_pyproject.replace("[environments]", "[tool.pixi.environments]")
     assert "osx" not in cut_down("pyproject.toml", in_pyproject, environment="dev", platform="linux-64")
+
+
+def test_what_the_kept_environment_does_not_use_is_left_out() -> None:
+    project = (
+        PROJECT.replace('dev = ["dev"]', 'dev = { features = ["dev", "both"] }')
+        + """
+[tasks]
+start = "run"
+[feature.dev]
+platforms = ["linux-64", "osx-arm64"]
+tasks = { check = "run" }
+[feature.both.target.win-64.dependencies]
+windows = "*"
+[feature.both.target.unix.dependencies]
+everywhere = "*"
+[feature.unused.dependencies]
+never = "*"
+[target.osx-arm64.dependencies]
+elsewhere = "*"
+[target.linux]
+dependencies = { here = "*" }
+"""
+    )
+    kept = tomllib.loads(cut_down("pixi.toml", project, environment="dev", platform="linux-64"))
+    assert kept["environments"] == {"dev": {"features": ["dev", "both"]}}
+    assert kept["feature"] == {
+        "dev": {"platforms": ["linux-64"]},
+        "both": {"target": {"unix": {"dependencies": {"everywhere": "*"}}}},
+    }
+    assert kept["target"] == {"linux": {"dependencies": {"here": "*"}}}
+    assert "tasks" not in kept
+    assert "feature" not in tomllib.loads(cut_down("pixi.toml", project, environment="default", platform="linux-64"))
+    other = project.replace('platforms = ["linux-64", "osx-arm64"]', 'platforms = ["osx-arm64"]')
+    with pytest.raises(Invalid, match="feature dev does not support the platform linux-64"):
+        cut_down("pixi.toml", other, environment="dev", platform="linux-64")
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,11 @@ class PixiProjects:
             f'[dependencies]\npython = "*"\nsome-tasks = "{wanted}"\n'
         )
 
-    def archive(self, **files: str) -> Path:
+    def archive(self, *, stem: str = "some-tasks-1.0", **files: str) -> Path:
         """An archive of these files; of a project file alone when none are given."""
         files = files or {"pixi.toml": self.project()}
-        inside: dict[str, str | bytes] = {f"some-tasks-1.0/{name}": text for name, text in files.items()}
-        return make_archive(self.folder / "some-tasks-1.0.tar.gz", inside)
+        inside: dict[str, str | bytes] = {f"{stem}/{name}": text for name, text in files.items()}
+        return make_archive(self.folder / f"{stem}.tar.gz", inside)
 
     def config(self, **more: Any) -> dict[str, Any]:
         """A resource's `tasks_pixi_config`."""

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from services.executor.building.pixi_projects import cut_down
 from tests.process.builder.test_creating import run_task
 from tests.workshop import until
 from tests.workshop.building import FOREVER_SECONDS, BuildingSite
+from tests.workshop.packages import task_files
 from tests.workshop.pixi_projects import PixiProjects
 
 VARIABLES = {"PIXI_CONCURRENT_SOLVES": "1", "PIXI_CONCURRENT_DOWNLOADS": "1", "TOKIO_WORKER_THREADS": "1"}
@@ -44,6 +46,38 @@ def test_a_project_without_a_lock_file_is_solved_and_its_task_runs_activated(pix
     (command,) = made["command"]
     assert "CONDA_PREFIX" in Path(command).read_text()
     assert run_task(made, "look.py", pixi.site.folder)["image_list_updates"]
+
+
+def test_what_pixi_says_for_people_is_in_the_log_and_not_in_the_wrapper(pixi: PixiSite) -> None:
+    build = pixi.site.start(source=pixi.source(pixi.archive()))
+    made = build.done()
+    assert "WARN it's a word for people" in build.log
+    wrapper = Path(made["command"][0]).read_text()
+    assert "WARN" not in wrapper
+    assert "\nexport PYTHONNOUSERSITE=1\nexec python" in wrapper
+    assert run_task(made, "look.py", pixi.site.folder)["image_list_updates"]
+
+
+def test_tasks_are_looked_for_as_they_are_run_with_all_that_the_activation_sets(pixi: PixiSite) -> None:
+    pixi.channel.add_behind_activation("other-tasks", "1.0", task_files("other_tasks"))
+    pixi.channel.index()
+    project = pixi.project().replace("some-tasks", "other-tasks")
+    archive = pixi.archive(**{"pixi.toml": project}, stem="other-tasks-1.0")
+    made = pixi.create(archive)
+    assert Path(made["package_folder"]).parts[-2:] == ("opt", "other_tasks")
+    assert run_task(made, "look.py", pixi.site.folder)["image_list_updates"]
+
+
+def test_a_project_that_is_cut_down_makes_pixi_warn_of_nothing(pixi: PixiSite) -> None:
+    more = '[feature.dev.dependencies]\nsome-needs = "*"\n[target.osx-arm64.dependencies]\nsome-needs = "*"\n'
+    project = (
+        pixi.project().replace('"linux-64"', '"linux-64", "osx-arm64"') + more + '[environments]\ndev = ["dev"]\n'
+    )
+    cut = cut_down("pixi.toml", project, environment="default", platform="linux-64")
+    archive = pixi.archive(**{"pixi.toml": project})
+    build = pixi.site.start(source=pixi.source(archive, project_files={"pixi.toml": cut}))
+    build.done()
+    assert [line for line in build.log.splitlines() if "WARN" in line] == [" WARN it's a word for people; exit 3"]
 
 
 def test_no_file_is_shared_with_pixis_cache(pixi: PixiSite) -> None:

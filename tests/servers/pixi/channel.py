@@ -47,6 +47,17 @@ class CondaChannel:
         placed = {f"site-packages/{path}": text for path, text in inside.items()}
         self._write(name, version, placed, needs=("python", *needs))
 
+    def add_behind_activation(self, name: str, version: str, files: Mapping[str, str]) -> None:
+        """A package whose files only an activated environment's Python finds: outside of site-packages."""
+        info = f"opt/{name.replace('-', '_')}-{version}.dist-info"
+        placed = {f"opt/{path}": text for path, text in files.items()}
+        placed[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        placed[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in files)
+        placed["etc/conda/activate.d/paths.sh"] = (
+            'echo "a word of the activation"\nexport PYTHONPATH="$CONDA_PREFIX/opt"\n'
+        )
+        self._write(name, version, placed, needs=("python",), subdir=PLATFORM)
+
     def index(self) -> None:
         """Write the list of packages that solvers read."""
         asyncio.run(index_fs(self.folder, force=True))

@@ -16,8 +16,7 @@ from rattler.shell import ActivationVariables, Shell, activate
 _NEEDED = (
     "PIXI_HOME",
     "PIXI_CACHE_DIR",
-    "PIXI_CONCURRENT_SOLVES",
-    "PIXI_CONCURRENT_DOWNLOADS",
+    "RATTLER_AUTH_FILE",
     "TOKIO_WORKER_THREADS",
 )
 _OTHERS = ("noarch",)
@@ -30,15 +29,22 @@ def main() -> None:
     parser.add_argument("--environment", default="default")
     parser.add_argument("--frozen", action="store_true")
     parser.add_argument("--shell", choices=["bash"])
+    parser.add_argument("--concurrent-solves", type=int)
+    parser.add_argument("--concurrent-downloads", type=int)
     options = parser.parse_args()
     missing = [name for name in _NEEDED if not os.environ.get(name)]
     if missing:
         sys.exit(f"not set: {', '.join(missing)}")
+    if options.verb == "install" and not (options.concurrent_solves and options.concurrent_downloads):
+        sys.exit("not said: how many solves and downloads at once")
+    _warn(_pixi(options.manifest_path))
     project = options.manifest_path.parent
     prefix = project / ".pixi" / "envs" / options.environment
     if options.verb == "install":
         asyncio.run(_install(options.manifest_path, prefix, options.environment, frozen=options.frozen))
     else:
+        # What would do harm in a script, were it taken for a part of one.
+        sys.stderr.write(" WARN it's a word for people; exit 3\n")
         sys.stdout.write(activate(prefix, ActivationVariables(), Shell.bash).script)
 
 
@@ -69,6 +75,16 @@ async def _solve(pixi: dict[str, Any], platform: str, environment: str, lock: Pa
     for record in sorted(records, key=lambda record: record.name.normalized):
         written.add_conda_package(environment, place, record)
     written.to_path(lock)
+
+
+def _warn(pixi: dict[str, Any]) -> None:
+    """Say what pixi says of a project file that has more than its environments and platforms use."""
+    used = {name for features in pixi.get("environments", {}).values() for name in features}
+    for name in sorted(pixi.get("feature", {}).keys() - used):
+        sys.stderr.write(f" WARN The feature '{name}' is defined but not used in any environment\n")
+    for name in pixi.get("target", {}):
+        if name not in {*pixi["workspace"]["platforms"], "linux", "unix"}:
+            sys.stderr.write(f" WARN The target selector '{name}' does not match any of the platforms\n")
 
 
 def _pixi(manifest: Path) -> dict[str, Any]:

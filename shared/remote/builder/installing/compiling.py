@@ -21,5 +21,5 @@ compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=min(8, le
 def compile_all(commands: Commands, python: Sequence[str], steps: Steps) -> None:
     """Compile everything; what cannot be compiled only makes tasks start more slowly."""
     steps.next("compile to bytecode")
-    if commands.run([*python, "-I", "-c", _PROGRAM], cwd="/", quiet=True).code:
+    if commands.read([*python, "-I", "-c", _PROGRAM], cwd="/", quiet=True).code:
         say("not all of it could be compiled: tasks start more slowly")

@@ -79,7 +79,7 @@ class Pip:
 
     def _unpacked(self, folder: str) -> str:
         """Return the path of a pip that any Python of this version can run."""
-        done = self._commands.run([self._python, "-I", "-c", _BUNDLED], cwd=folder, quiet=True)
+        done = self._commands.read([self._python, "-I", "-c", _BUNDLED], cwd=folder, quiet=True)
         wheel = done.output.rstrip("\n").rpartition("\n")[2]
         if done.code or not wheel:
             raise Failure(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 
 from shared.remote.builder import answers, trees
 from shared.remote.builder.answers import Answer
-from shared.remote.builder.commands import Commands, Finished
+from shared.remote.builder.commands import Commands
 from shared.remote.builder.failures import Failure
 from shared.remote.builder.installing.compiling import compile_all
 from shared.remote.builder.installing.verdicts import failed_install
@@ -25,7 +24,14 @@ from shared.remote.builder.steps import Steps
 
 LOCK = "pixi.lock"
 PROJECT_FILES = ("pixi.toml", "pyproject.toml")
-_WRAPPER_HEAD = "#!/usr/bin/env bash\n# The environment's Python, with the environment activated.\n"
+_WRAPPER = """#!/usr/bin/env bash
+# The environment's Python, with the environment activated.
+{activation}
+export PYTHONNOUSERSITE=1
+exec python "$@"
+"""
+_OPTIONS = {"PIXI_CONCURRENT_SOLVES": "--concurrent-solves", "PIXI_CONCURRENT_DOWNLOADS": "--concurrent-downloads"}
+"""Settings that pixi takes as options of `install`; all others are variables."""
 
 
 class PixiProjects:
@@ -42,11 +48,16 @@ class PixiProjects:
         self._project_files = source.mapping("project_files")
         if not set(self._project_files) <= set(PROJECT_FILES):
             raise Failure("request_invalid", f"source.project_files may hold {' and '.join(PROJECT_FILES)} only")
+        settings = source.mapping("variables")
+        self._options = [
+            word for name in sorted(_OPTIONS.keys() & settings) for word in (_OPTIONS[name], settings[name])
+        ]
         self._more = {
+            "RATTLER_AUTH_FILE": os.path.join(self._home, "credentials.json"),
             "PIXI_HOME": self._home,
             "PIXI_CACHE_DIR": source.optional_text("cache_dir") or os.path.join(self._home, "cache"),
             "PIXI_NO_PROGRESS": "1",
-            **source.mapping("variables"),
+            **{name: value for name, value in settings.items() if name not in _OPTIONS},
         }
 
     def create(self) -> Answer:
@@ -64,7 +75,7 @@ class PixiProjects:
             self._unpack(file, place)
             self._install(place, steps)
             steps.next("look for the tasks")
-            return self._finish(place, look(self._commands, self._python(place), name.package), steps)
+            return self._finish(place, self._look(place, name.package), steps)
 
     def rebuild(self) -> Answer:
         """Make it again from the project and the lock file that were kept; a failure leaves them."""
@@ -80,11 +91,11 @@ class PixiProjects:
             self._install(place, steps)
             steps.next("compare")
             self._compare(place, before)
-            return self._finish(place, look(self._commands, self._python(place), place.package), steps)
+            return self._finish(place, self._look(place, place.package), steps)
 
     def again(self, place: Place) -> Answer:
         """Answer what is there."""
-        contents = look(self._commands, self._python(place), place.package)
+        contents = self._look(place, place.package)
         return {**self._described(place, contents), **answers.placed(place), "made_before": True}
 
     def _unpack(self, file: str, place: Place) -> None:
@@ -107,7 +118,9 @@ class PixiProjects:
     def _install(self, place: Place, steps: Steps) -> None:
         frozen = ["--frozen"] if self._use_lock else []
         steps.next("install what the lock file names" if frozen else "find versions that fit, and install them")
-        done = self._run(place, ["install", *frozen])
+        done = self._commands.run(
+            self._pixi(place, "install", *frozen, *self._options), cwd=place.folder, more=self._more
+        )
         if done.code:
             failure = failed_install(done, place.package)
             raise Failure("pixi_failed", failure.text) if failure.code == "install_failed" else failure
@@ -116,10 +129,12 @@ class PixiProjects:
             raise Failure("pixi_project_invalid", text)
         steps.next("write down how it is activated")
         trees.separate(place.path(PROJECT, PIXI_ENVIRONMENTS))
-        hook = self._run(place, ["shell-hook", "--frozen", "--shell", "bash"], quiet=True)
+        # What pixi says on standard error is for people: in the wrapper it would be run before every task.
+        words = self._pixi(place, "shell-hook", "--frozen", "--shell", "bash")
+        hook = self._commands.read(words, cwd=place.folder, more=self._more)
         if hook.code:
             raise Failure("pixi_failed", f"pixi does not say how to activate it: {hook.words}")
-        place.write(WRAPPER, f'{_WRAPPER_HEAD}{hook.output.rstrip()}\nexec python "$@"\n'.encode())
+        place.write(WRAPPER, _WRAPPER.format(activation=hook.output.rstrip()).encode())
         os.chmod(place.path(WRAPPER), 0o755)  # noqa: S103 - everybody who may read it runs it
 
     def _finish(self, place: Place, contents: Contents, steps: Steps) -> Answer:
@@ -144,14 +159,16 @@ class PixiProjects:
             file.write(before)
         raise Failure("freeze_differs", "pixi changed the lock file while it made the environment again")
 
-    def _run(self, place: Place, arguments: Sequence[str], *, quiet: bool = False) -> Finished:
+    def _look(self, place: Place, package: str) -> Contents:
+        return look(self._commands, place.path(WRAPPER), package, wrapped=True)
+
+    def _pixi(self, place: Place, verb: str, *options: str) -> list[str]:
         pixi = os.path.join(self._home, "bin", "pixi")
         if not os.access(pixi, os.X_OK):
             raise Failure("pixi_failed", f"{pixi} is not there, or cannot be started")
-        verb, *options = arguments
         found = next(name for name in PROJECT_FILES if os.path.isfile(place.path(PROJECT, name)))
         where = ["--manifest-path", place.path(PROJECT, found), "--environment", self._environment]
-        return self._commands.run([pixi, verb, *where, *options], cwd=place.folder, more=self._more, quiet=quiet)
+        return [pixi, verb, *where, *options]
 
     def _python(self, place: Place) -> str:
         return place.path(PROJECT, PIXI_ENVIRONMENTS, "envs", self._environment, "bin", "python")

@@ -106,7 +106,7 @@ class Venvs:
         if not os.access(python, os.X_OK) or not os.path.isfile(python):
             raise Failure("python_not_usable", f"{python} is not an interpreter that can be started here")
         self._commands.environment["TMPDIR"] = self._scratch
-        if self._commands.run([python, "-I", "-c", "import venv"], cwd=self._scratch, quiet=True).code:
+        if self._commands.read([python, "-I", "-c", "import venv"], cwd=self._scratch, quiet=True).code:
             raise Failure("python_not_usable", f"{python} is not a Python interpreter with the module venv")
         return choose(self._request, self._commands, python, self._scratch)
 

@@ -47,10 +47,14 @@ class Contents:
         return manifest, folder
 
 
-def look(commands: Commands, python: str, package: str) -> Contents:
-    """Look at an environment with its own Python; Failure when that cannot be run."""
-    source = _source()
-    done = commands.run([python, "-I", "-c", source, package], cwd="/", quiet=True)
+def look(commands: Commands, python: str, package: str, *, wrapped: bool = False) -> Contents:
+    """Look at an environment with its own Python; Failure when that cannot be run.
+
+    `wrapped`: it is a script that activates the environment first, and tasks are to be found as they will be run,
+    with all that the activation sets.
+    """
+    alone = [] if wrapped else ["-I"]
+    done = commands.read([python, *alone, "-c", _source(), package], cwd="/")
     try:
         found = json.loads(done.output.rstrip().splitlines()[-1]) if done.code == 0 else None
     except (ValueError, IndexError):
