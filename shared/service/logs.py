@@ -22,7 +22,9 @@ _TALKATIVE = ("httpx", "httpcore", "aiosqlite", "sqlalchemy", "alembic", "uvicor
 _MUTE = ("paramiko",)
 # The last net: no code of ours logs a key or a password, but a foreign message may quote one.
 _KEYS = re.compile(r"stk_[0-9a-z]{26}_[A-Za-z0-9_-]{20,}")
-_PASSWORDS = re.compile(r"(://[^/\s:@\"]*:)[^@\s\"]+@")
+# Linear in the text, whoever wrote it: what stands behind `://name:` is taken as a whole (`++` gives nothing back),
+# and is a password if it ends at an @.
+_PASSWORDS = re.compile(r"(://[^/\s:@\"]*+:)[^@\s\"]++(@?)")
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
@@ -78,7 +80,11 @@ def redacted(text: str) -> str:
     """Return the text with access keys and passwords in URLs masked."""
     if "stk_" in text:
         text = _KEYS.sub("stk_***", text)
-    return _PASSWORDS.sub(r"\1***@", text) if "://" in text else text
+    return _PASSWORDS.sub(_without_password, text) if "://" in text else text
+
+
+def _without_password(found: re.Match[str]) -> str:
+    return f"{found[1]}***@" if found[2] else found[0]
 
 
 Event = MutableMapping[str, Any]

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,3 +93,22 @@ def test_the_ssh_librarys_tracebacks_are_left_out(output: Output) -> None:
     configure_logging(service="poller", stream=output)
     logging.getLogger("paramiko.transport").error("Exception (client): Error reading SSH protocol banner")
     assert output.text == ""
+
+
+@pytest.mark.parametrize("piece", ["://a:", "://", "a@", "://a:b@", "stk_", f"stk_{'0' * 26}_", "://a:x ", '://a:"'])
+def test_redaction_takes_time_in_proportion_to_the_text_whatever_it_is(piece: str) -> None:
+    def seconds(size: int) -> float:
+        text = piece * (size // len(piece))
+        start = time.process_time()
+        redacted(text)
+        return time.process_time() - start
+
+    # Were it quadratic, a megabyte would take hours.
+    assert seconds(1_000_000) < 10
+
+
+def test_a_password_is_masked_wherever_it_stands() -> None:
+    assert redacted("http://me:pw@host http://you:pw2@host") == "http://me:***@host http://you:***@host"
+    assert redacted("http://me:pw/x://y:z@host") == "http://me:***@host"
+    assert redacted("://a:" * 3 + "b@") == "://a:***@"
+    assert redacted("http://host:80/path me@host") == "http://host:80/path me@host"

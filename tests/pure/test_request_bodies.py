@@ -1,7 +1,9 @@
 """Every wrong field, with its path and the valid form."""
 
+import asyncio
 import copy
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
-from shared.service.web.bodies.decoding import decode_body, merge_patch
+from shared.service.web.bodies import large
+from shared.service.web.bodies.decoding import LongList, decode_body, merge_patch, read_body
 from shared.service.web.bodies.errors import MAX_ERRORS, find_errors
-from stoker.contracts.jobs import JobSubmit
+from shared.service.web.bodies.expectations import LONGEST_NAME
+from shared.service.web.bodies.large import LARGE_BYTES, MAX_CONTAINERS, MAX_VALUES
+from stoker.contracts.jobs import MAX_UNITS, JobSubmit
 from stoker.contracts.keys import AccessKeyCreate, AccessKeyPatch
 from stoker.contracts.profiles import ProfileSpec
 from stoker.contracts.resources import ResourceSpec
@@ -143,10 +148,110 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
     assert caught.value.slug == "malformed-body"
 
 
-def test_very_many_errors_are_counted_rather_than_listed() -> None:
-    errors = find_errors(["x"] * 250, list[int])
-    assert len(errors) == MAX_ERRORS + 1
-    assert errors[-1].message == "150 more fields are wrong"
+def test_of_very_many_errors_a_hundred_are_found_and_the_rest_is_not_looked_at() -> None:
+    class Watched(list[str]):
+        looked_at = 0
+
+        def __iter__(self) -> Iterator[str]:
+            for item in super().__iter__():
+                self.looked_at += 1
+                yield item
+
+    value = Watched(["x"] * 250)
+    errors = find_errors(value, list[int])
+    assert [error.path for error in errors] == [*(f"[{n}]" for n in range(MAX_ERRORS)), "$"]
+    assert errors[-1].message == "more fields are wrong"
+    assert value.looked_at == MAX_ERRORS + 1
+
+
+def test_a_long_name_is_cut_in_the_answer() -> None:
+    wrong = errors_of({"count": 1, "n" * 5_000_000: 1}, Leaf)
+    [(path, message)] = wrong.items()
+    assert path == f'["{"n" * LONGEST_NAME}…"]'
+    assert len(message) < 200
+
+
+class Long(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    name: str = ""
+    items: list[dict[str, Any]] = []
+
+
+def read_long(body: bytes, *, longest: int = 1_000_000) -> Any:
+    return asyncio.run(read_body(body, Long, long_list=LongList("items", longest)))
+
+
+def refused(body: bytes, *, longest: int = 1_000_000) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        read_long(body, longest=longest)
+    return {error.path: error.message for error in caught.value.errors}
+
+
+def test_a_large_body_is_the_value_that_a_small_one_is() -> None:
+    items = [{"n": n, "text": 'a "quoted" [word], {n}'} for n in range(20_000)]
+    body = json.dumps({"name": "x", "items": items}).encode()
+    assert len(body) > LARGE_BYTES
+    assert read_long(body) == Long(name="x", items=items)
+    assert read_long(b'{"items": [{"a": 1}]}') == Long(items=[{"a": 1}])
+
+
+def test_items_are_counted_before_they_are_made() -> None:
+    body = b'{"items": [' + b",".join([b"{}"] * 100_000) + b"]}"
+    assert refused(body, longest=99_999) == {"items": "has 100,000 items, the limit is 99,999"}
+    # What they are is not looked at.
+    body = b'{"items": [' + b",".join([b"1"] * 200_000) + b"]}"
+    assert refused(body, longest=99_999) == {"items": "has 200,000 items, the limit is 99,999"}
+
+
+def test_in_a_large_body_every_wrong_field_is_named_and_in_a_very_large_one_the_first() -> None:
+    some = [b"{}"] * 100_000
+    assert refused(b'{"x": 1, "items": [' + b",".join([*some, b"1", b"2"]) + b"]}").keys() == {
+        "x",
+        "items[100000]",
+        "items[100001]",
+    }
+    many = [b"{}"] * 300_000
+    assert refused(b'{"items": [' + b",".join([*many, b"1", b"2"]) + b"]}").keys() == {"items[300000]"}
+    assert refused(b'{"name": 1, "x": 1, "items": [' + b",".join(many) + b"]}").keys() == {"name"}
+
+
+def test_more_values_than_anybody_needs_are_not_even_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_VALUES > MAX_CONTAINERS > 2 * MAX_UNITS
+    monkeypatch.setattr(large, "MAX_VALUES", 200_000)
+    monkeypatch.setattr(large, "MAX_CONTAINERS", 100_000)
+    body = b'{"items": [' + b",".join([b"1"] * 200_001) + b"]}"
+    assert refused(body) == {"$": "must have at most 200,000 values"}
+    body = b'{"items": [{"a": [' + b",".join([b"[]"] * 100_000) + b"]}]}"
+    assert refused(body) == {"$": "must have at most 100,000 objects and lists"}
+
+
+def test_what_a_text_holds_is_no_value() -> None:
+    text = '\\",[{' * 2_200_000
+    assert read_long(json.dumps({"name": text}).encode()).name == text
+
+
+@pytest.mark.parametrize(
+    ("before", "piece"), [(b'{"items": [', b"{},"), (b"", b"\xff"), (b'{"name": "', b'\\"'), (b"", b'"')]
+)
+def test_what_is_not_json_is_malformed_at_any_size(before: bytes, piece: bytes) -> None:
+    body = before + piece * 300_000
+    with pytest.raises(Invalid) as caught:
+        read_long(body)
+    assert caught.value.slug == "malformed-body"
+
+
+def test_the_loop_goes_on_while_a_large_body_is_read() -> None:
+    body = b'{"items": [' + b",".join([b'{"a": 1}'] * 300_000) + b"]}"
+
+    async def turns_meanwhile() -> int:
+        reading = asyncio.create_task(read_body(body, Long, long_list=LongList("items", 1_000_000)))
+        turns = 0
+        while not reading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await reading
+        return turns
+
+    assert asyncio.run(turns_meanwhile()) > 2
 
 
 def test_a_field_that_was_not_written_stays_so() -> None:

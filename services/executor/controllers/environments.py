@@ -14,7 +14,8 @@ from services.executor.jobs.admission import Request as Submission
 from services.executor.jobs.admission import sha256_of
 from services.executor.repositories.environments import EnvironmentFilter, TaskFilter
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.bodies.decoding import read_body
+from shared.service.web.bodies.large import off_the_loop
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 from stoker.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentState, Freeze
 from stoker.contracts.pages import Page
@@ -42,9 +43,11 @@ class EnvironmentsController(Controller):
     ) -> Response[Environment]:
         """It is made by an activity. Whoever asks for what is there already, or is being made, is given that."""
         submission = Submission(
-            caller=request.user, body_sha256=sha256_of(body), idempotency_key=checked_key(idempotency_key)
+            caller=request.user,
+            body_sha256=await off_the_loop(len(body), sha256_of, body),
+            idempotency_key=checked_key(idempotency_key),
         )
-        made = await services.environments.create(submission, decode_body(body, EnvironmentCreate))
+        made = await services.environments.create(submission, await read_body(body, EnvironmentCreate))
         return answer(made, location=f"/v1/environments/{made.id}")
 
     @get("/", summary="List environments, the newest first")

@@ -8,7 +8,7 @@ from services.executor.controllers.answers import CallerRequest, answer
 from services.executor.controllers.services import Services
 from shared.service.web.access.callers import admins_only
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.bodies.decoding import read_body
 from stoker.contracts.ssh import SshHostKeys, SshTrust
 
 
@@ -38,5 +38,5 @@ class HostKeysController(Controller):
         body: RawBody,
     ) -> Response[SshHostKeys]:
         """The host is asked again, and must show the keys with these fingerprints."""
-        wanted = decode_body(body, SshTrust)
+        wanted = await read_body(body, SshTrust)
         return answer(await services.host_keys.trust(request.user, resource_id, wanted))

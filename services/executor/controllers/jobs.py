@@ -14,12 +14,15 @@ from services.executor.jobs.admission import Request as Submission
 from services.executor.jobs.admission import sha256_of
 from services.executor.repositories.jobs import JobFilter
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.bodies.decoding import LongList, read_body
+from shared.service.web.bodies.large import off_the_loop
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
-from stoker.contracts.jobs import Batch, Job, JobState, JobSubmit, Plan
+from stoker.contracts.jobs import MAX_UNITS, Batch, Job, JobState, JobSubmit, Plan
 from stoker.contracts.pages import Page
 from stoker.contracts.problems import FieldError
 from stoker.errors import Invalid
+
+UNITS = LongList("units", MAX_UNITS)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -53,9 +56,12 @@ class JobsController(Controller):
     ) -> Response[Job]:
         """The job is stored when this answers; it is run as soon as its resource takes it."""
         submission = Submission(
-            caller=request.user, body_sha256=sha256_of(body), idempotency_key=checked_key(idempotency_key)
+            caller=request.user,
+            body_sha256=await off_the_loop(len(body), sha256_of, body),
+            idempotency_key=checked_key(idempotency_key),
         )
-        job = await services.admission.submit(submission, decode_body(body, JobSubmit))
+        wanted = await read_body(body, JobSubmit, long_list=UNITS)
+        job = await services.admission.submit(submission, wanted)
         return answer(job, location=f"/v1/jobs/{job.id}")
 
     @post(
@@ -68,7 +74,7 @@ class JobsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], body: RawBody
     ) -> Response[Plan]:
         """The same checks and the same batches as a submit call, and nothing is stored."""
-        return answer(await services.previews.plan(request.user, decode_body(body, JobSubmit)))
+        return answer(await services.previews.plan(request.user, await read_body(body, JobSubmit, long_list=UNITS)))
 
     @get("/", summary="List jobs, the newest first")
     async def list_jobs(

@@ -9,7 +9,7 @@ from services.executor.controllers.services import Services
 from services.executor.running.watch_list import watch_list
 from shared.service.web.access.callers import services_only
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.bodies.decoding import read_body
 from stoker.contracts.checks import CheckReport, CheckRequest
 from stoker.contracts.usage import Usage
 from stoker.contracts.watches import WatchList
@@ -30,7 +30,7 @@ async def read_watch_list(services: NamedDependency[Services]) -> Response[Watch
 )
 async def check(request: CallerRequest, services: NamedDependency[Services], body: RawBody) -> Response[CheckReport]:
     """Is this resource and profile usable? Each finding that is not good comes with the line that mends it."""
-    return answer(await services.inspection.check(request.user, decode_body(body, CheckRequest)))
+    return answer(await services.inspection.check(request.user, await read_body(body, CheckRequest)))
 
 
 @get("/v1/usage", tags=["operations"], summary="Read the disk use per resource")

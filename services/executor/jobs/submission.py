@@ -4,8 +4,10 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
+from shared.service.web.bodies.expectations import cut
 from stoker.contracts.jobs import MAX_FILES_BYTES, MAX_UNITS, JobSubmit
 from stoker.contracts.problems import FieldError
 from stoker.errors import Invalid
@@ -13,6 +15,9 @@ from stoker.errors import Invalid
 _MAX_ERRORS = 100
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 1024
+# A program is given 2 MB of arguments and variables by the kernel, at most.
+_MAX_ARGUMENTS = 100_000
+_MAX_COMMAND_CHARACTERS = 2 * 1024 * 1024
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ARGUMENT = re.compile(r"\{args\.([^{}]+)\}")
 _OWN_VARIABLES = ("STOKER_", "FRACTAL_CACHE_DIR")
@@ -35,23 +40,25 @@ def check_way(submit: JobSubmit) -> None:
 
 def check_submission(submit: JobSubmit) -> dict[str, bytes]:
     """The files of a submit call, decoded. Raises Invalid, whose `errors` name each wrong field."""
-    errors: list[FieldError] = []
     files: dict[str, bytes] = {}
-    for check in (_limits(submit), _texts(submit), _environment(submit), _files(submit.files, files)):
-        errors.extend(check)
-    # Looked at last, and only where the rest is right: it may name a million units.
-    for error in _missing_arguments(submit.command, submit.units) if not errors else ():
-        errors.append(error)
-        if len(errors) > _MAX_ERRORS:
-            break
-    if errors:
-        raise Invalid("The job cannot be accepted as it is", errors[:_MAX_ERRORS])
+    others = chain(_texts(submit), _environment(submit), _files(submit.files, files))
+    # Each only where those before it found nothing, because it looks at more.
+    for found in (_limits(submit), others, _missing_arguments(submit.command, submit.units)):
+        if errors := list(islice(found, _MAX_ERRORS)):
+            raise Invalid("The job cannot be accepted as it is", errors)
     return files
 
 
 def _limits(submit: JobSubmit) -> Iterator[FieldError]:
     if len(submit.units) > MAX_UNITS:
         yield FieldError("units", f"has {len(submit.units):,} units, the limit is {MAX_UNITS:,} a job")
+    for name, texts in (("command", submit.command), ("environment", submit.environment)):
+        if len(texts) > _MAX_ARGUMENTS:
+            yield FieldError(name, f"has {len(texts):,} entries, the limit is {_MAX_ARGUMENTS:,}")
+        elif sum(map(len, texts)) > _MAX_COMMAND_CHARACTERS:
+            yield FieldError(
+                name, f"is longer than {_MAX_COMMAND_CHARACTERS:,} characters: no program can be given it"
+            )
 
 
 def _texts(submit: JobSubmit) -> Iterator[FieldError]:
@@ -66,7 +73,7 @@ def _texts(submit: JobSubmit) -> Iterator[FieldError]:
 
 def _environment(submit: JobSubmit) -> Iterator[FieldError]:
     for name, value in submit.environment.items():
-        path = f"environment.{name}"
+        path = f"environment.{cut(name)}"
         if not _VARIABLE.fullmatch(name):
             yield FieldError(path, "is no variable name: letters, digits and _, not a digit first")
         elif name.startswith(_OWN_VARIABLES):
@@ -78,7 +85,7 @@ def _environment(submit: JobSubmit) -> Iterator[FieldError]:
 def _files(files: Mapping[str, str], decoded: dict[str, bytes]) -> Iterator[FieldError]:
     total = 0
     for name, content in files.items():
-        path = f"files.{name}"
+        path = f"files.{cut(name)}"
         if why := _unsafe(name):
             yield FieldError(path, f"{why}; a valid name is relative and normalised, such as input/table.csv")
         try:
@@ -88,11 +95,15 @@ def _files(files: Mapping[str, str], decoded: dict[str, bytes]) -> Iterator[Fiel
             yield FieldError(path, "must be the file's content in base64 (RFC 4648, padded)")
     if total > MAX_FILES_BYTES:
         yield FieldError("files", f"hold {total:,} bytes together, the limit is {MAX_FILES_BYTES:,}")
-    for name in files:
+    for name in filter(_is_short, files):
         parts = name.split("/")
         above = ["/".join(parts[:n]) for n in range(1, len(parts))]
         if clash := next((folder for folder in above if folder in files), None):
-            yield FieldError(f"files.{name}", f"needs a folder {clash!r}, which is a file here")
+            yield FieldError(f"files.{cut(name)}", f"needs a folder {cut(clash)!r}, which is a file here")
+
+
+def _is_short(name: str) -> bool:
+    return len(name) <= _MAX_PATH_BYTES
 
 
 def _unsafe(name: str) -> str | None:
@@ -117,6 +128,7 @@ def _missing_arguments(command: Sequence[str], units: Sequence[Mapping[str, Any]
     for i, unit in enumerate(units):
         if not names <= unit.keys():
             for name in sorted(names - unit.keys()):
+                shown = cut(name)
                 yield FieldError(
-                    f"units[{i}]", f"has no argument {name!r}, which the command uses as {{args.{name}}}"
+                    f"units[{i}]", f"has no argument {shown!r}, which the command uses as {{args.{shown}}}"
                 )

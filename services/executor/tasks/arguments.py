@@ -20,6 +20,8 @@ GIVEN = frozenset({"zarr_url", "zarr_urls", "zarr_dir", "init_args"})
 """Arguments that no user gives: every task gets its own."""
 _COMPOUND = frozenset({"compound", "converter_compound"})
 _CONVERTERS = frozenset({"converter_non_parallel", "converter_compound"})
+_MAX_ARGUMENTS_BYTES = 256 * 1024 * 1024
+"""Of all units together, each of which gets its own copy."""
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,11 @@ def _data_errors(task: TaskDescription, run: TaskRun) -> list[FieldError]:
             errors.append(FieldError("zarr_urls", "must hold at least one image: the task runs once for each"))
         if len(run.zarr_urls) > MAX_UNITS:
             errors.append(FieldError("zarr_urls", f"must hold at most {MAX_UNITS:,} images"))
+        elif len(run.zarr_urls) * len(msgspec.json.encode(run.arguments_parallel)) > _MAX_ARGUMENTS_BYTES:
+            words = (
+                f"is given to each of {len(run.zarr_urls):,} units: more than {_MAX_ARGUMENTS_BYTES:,} bytes together"
+            )
+            errors.append(FieldError("arguments_parallel", words))
     elif run.zarr_dir is None:
         errors.append(FieldError("zarr_dir", f"is required: a task of type {task.type} gets it"))
     if task.type in _CONVERTERS and run.zarr_urls:

@@ -10,7 +10,7 @@ from services.registry.stores.access_keys import AccessKeyStore
 from shared.service.web.access.callers import admins_only, services_only
 from shared.service.web.access.key_cache import KeyCache
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.bodies.decoding import read_body
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 from stoker.contracts.keys import AccessKey, AccessKeyCreate, AccessKeyPatch, Caller, NewAccessKey, VerifyRequest
 from stoker.contracts.pages import Page
@@ -29,7 +29,7 @@ class AccessKeyController(Controller):
 
     @post("/", guards=[admins_only], opt=accepts(AccessKeyCreate), summary="Make a key; only this answer shows it")
     async def create(self, body: RawBody, keys: Keys) -> Response[NewAccessKey]:
-        new = await keys.create(decode_body(body, AccessKeyCreate, ACCESS_KEY_RULES))
+        new = await keys.create(await read_body(body, AccessKeyCreate, ACCESS_KEY_RULES))
         return Response(new, status_code=201, headers={"Cache-Control": "no-store"})
 
     @get("/", guards=[admins_only], summary="List keys, without their secrets")
@@ -47,7 +47,7 @@ class AccessKeyController(Controller):
         summary="Change what a key is granted, or when it expires",
     )
     async def change(self, key_id: FromPath[str], body: RawBody, keys: Keys, own_keys: OwnKeys) -> AccessKey:
-        changed = await keys.change(key_id, decode_body(body, AccessKeyPatch))
+        changed = await keys.change(key_id, await read_body(body, AccessKeyPatch))
         own_keys.forget()
         return changed
 
@@ -64,7 +64,8 @@ class AccessKeyController(Controller):
         summary="Say whose key has this SHA-256 (services)",
     )
     async def verify(self, body: RawBody, uses: Uses) -> Caller:
-        found = await uses.caller(decode_body(body, VerifyRequest).key_sha256)
+        wanted = await read_body(body, VerifyRequest)
+        found = await uses.caller(wanted.key_sha256)
         if found is None:
             raise NotFound("there is no such key, or it has expired")
         return found

@@ -12,6 +12,7 @@ from services.registry.rules.profiles import normal_form as normal_profile
 from services.registry.rules.resources import normal_form as normal_resource
 from shared.service.web.bodies.decoding import convert_body, decode_json, merge_patch
 from shared.service.web.bodies.errors import Rules
+from shared.service.web.bodies.large import off_the_loop
 from shared.service.web.etags import etag
 from stoker.contracts.profiles import Profile, ProfileSpec
 from stoker.contracts.resources import Resource, ResourceSpec
@@ -44,6 +45,10 @@ class Form(msgspec.Struct, frozen=True):
         """Return the spec that a JSON value means, and what of it was ignored or changed. Raises Invalid."""
         read, warnings = as_written(value, self.kind)
         return self.normal_form(convert_body(read, self.kind, self.rules)), warnings
+
+    async def read(self, body: bytes) -> tuple[Any, list[str]]:
+        """Do the same with a body."""
+        return await off_the_loop(len(body), lambda: self.spec(decode_json(body)))
 
 
 RESOURCE_FORM = Form(ResourceSpec, RESOURCE_RULES, normal_resource)

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, RawBody, SkipValidation
 from services.registry.stores.holds import HoldStore
 from shared.service.web.access.callers import services_only
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_body
+from shared.service.web.bodies.decoding import read_body
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 from stoker.contracts.holds import Connection, Hold, HoldCreate
 from stoker.contracts.pages import Page
@@ -24,7 +24,7 @@ class HoldController(Controller):
 
     @put("/{token:str}", opt=accepts(HoldCreate), summary="Take a hold; repeating it is safe")
     async def take(self, token: FromPath[str], body: RawBody, holds: Holds) -> Hold:
-        wanted = decode_body(body, HoldCreate)
+        wanted = await read_body(body, HoldCreate)
         return await holds.put(token, wanted.holder, wanted.profile_id)
 
     @get("/{token:str}", summary="Read a hold")

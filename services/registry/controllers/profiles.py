@@ -9,7 +9,6 @@ from services.registry.controllers.answers import PROFILE_FORM, Patch, tagged
 from services.registry.controllers.resources import Profiles, Who
 from shared.service.web.access.callers import admins_only
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_json
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 from shared.service.web.etags import IfMatch, expected_versions
 from stoker.contracts.pages import Page
@@ -43,7 +42,7 @@ class ProfileController(Controller):
     async def replace(
         self, profile_id: FromPath[str], body: RawBody, profiles: Profiles, if_match: IfMatch = None
     ) -> Response[Profile]:
-        spec, warnings = PROFILE_FORM.spec(decode_json(body))
+        spec, warnings = await PROFILE_FORM.read(body)
         changed = await profiles.change(profile_id, lambda _: spec, expected_versions(if_match))
         return tagged(changed, warnings=warnings)
 

@@ -11,7 +11,6 @@ from services.registry.stores.profiles import ProfileStore
 from services.registry.stores.resources import ResourceStore
 from shared.service.web.access.callers import admins_only
 from shared.service.web.bodies.content_types import accepts
-from shared.service.web.bodies.decoding import decode_json
 from shared.service.web.cursors import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, page
 from shared.service.web.etags import IfMatch, expected_versions
 from stoker.contracts.keys import Caller
@@ -32,7 +31,7 @@ class ResourceController(Controller):
 
     @post("/", guards=[admins_only], opt=accepts(ResourceSpec), summary="Add a resource")
     async def create(self, body: RawBody, resources: Resources) -> Response[Resource]:
-        spec, warnings = RESOURCE_FORM.spec(decode_json(body))
+        spec, warnings = await RESOURCE_FORM.read(body)
         return tagged(await resources.create(spec), status_code=201, warnings=warnings)
 
     @get("/", summary="List resources")
@@ -56,7 +55,7 @@ class ResourceController(Controller):
     async def replace(
         self, resource_id: FromPath[str], body: RawBody, resources: Resources, if_match: IfMatch = None
     ) -> Response[Resource]:
-        spec, warnings = RESOURCE_FORM.spec(decode_json(body))
+        spec, warnings = await RESOURCE_FORM.read(body)
         changed = await resources.change(resource_id, lambda _: spec, expected_versions(if_match))
         return tagged(changed, warnings=warnings)
 
@@ -81,7 +80,7 @@ class ResourceController(Controller):
     async def create_profile(
         self, resource_id: FromPath[str], body: RawBody, profiles: Profiles
     ) -> Response[Profile]:
-        spec, warnings = PROFILE_FORM.spec(decode_json(body))
+        spec, warnings = await PROFILE_FORM.read(body)
         return tagged(await profiles.create(resource_id, spec), status_code=201, warnings=warnings)
 
     @get("/{resource_id:str}/profiles", summary="List the profiles of a resource")

@@ -26,11 +26,12 @@ def slurm_config(fields: Mapping[str, Any]) -> Wrong:
     for option in ("partition", "constraint", "gres", "exclude", "nodelist", "account", "gpus"):
         if option in fields and not fields[option].strip():
             yield option, "must not be empty; leave the key out instead"
-    lines = fields.get("extra_lines", [])
-    for index, line in enumerate(lines):
+    seen = set[str]()
+    for index, line in enumerate(fields.get("extra_lines", [])):
         yield from extra_line(line, f"extra_lines[{index}]", fields)
-        if line in lines[:index]:
+        if line in seen:
             yield f"extra_lines[{index}]", "is there twice"
+        seen.add(line)
 
 
 def extra_line(line: str, path: str, fields: Mapping[str, Any]) -> Wrong:

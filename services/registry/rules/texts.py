@@ -16,6 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]+\]\Z")
 _TIME = re.compile(r"([0-9]+(:[0-5]?[0-9]){0,2}|[0-9]+-[0-9]{1,2}(:[0-5]?[0-9]){0,2}|UNLIMITED|INFINITE)\Z")
+_PORT = re.compile(r"0*[0-9]{1,5}\Z", re.ASCII)
 _MAX_PORT = 65535
 
 
@@ -104,7 +105,7 @@ def host(fields: Mapping[str, Any]) -> Wrong:
         text.rpartition(":") if re.search(r"(\A[^:\[\]]+|\]):[^:\]]*\Z", text) else (text, "", "")
     )
     right = _HOST.match(address) or _BRACKETED.match(address)
-    if not right or (separator and not (port.isascii() and port.isdigit() and 1 <= int(port) <= _MAX_PORT)):
+    if not right or (separator and not (_PORT.match(port) and 1 <= int(port[-5:]) <= _MAX_PORT)):
         yield "host", 'must be "name" or "name:port", such as "login.example.org:2222"'
-    elif separator and "port" in fields and fields["port"] != int(port):
+    elif separator and "port" in fields and fields["port"] != int(port[-5:]):
         yield "port", f"is another than in host ({port}); give it once"

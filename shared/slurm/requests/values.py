@@ -20,6 +20,7 @@ _FORMS = {
     "gpus": (r"[\w.,:-]+", 'must be GPUs per unit, such as "1" or "v100:1"'),
 }
 _COMPILED = {name: re.compile(pattern, re.ASCII) for name, (pattern, _) in _FORMS.items()}
+_LONGEST = 4096
 _SHEBANG = re.compile(r"#!\s*/[\x20-\x7e]{1,250}", re.ASCII)
 
 
@@ -40,4 +41,8 @@ def check_value(field: str, value: object, path: str) -> Iterator[FieldError]:
 
 
 def _fits(field: str, value: str) -> bool:
-    return _COMPILED[field].fullmatch(value) is not None and (field != "gpus" or count_gpus(value) is not None)
+    return (
+        len(value) <= _LONGEST
+        and _COMPILED[field].fullmatch(value) is not None
+        and (field != "gpus" or count_gpus(value) is not None)
+    )

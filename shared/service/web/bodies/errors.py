@@ -1,7 +1,8 @@
 """Finding every wrong field of a JSON value, where msgspec stops at the first.
 
 The walk agrees with msgspec's strict decoding: it finds something exactly when decoding fails (a property that is
-tested). On top of types, a rule per struct can look at the fields that have the right type.
+tested). It ends at its hundredth error, so that a body full of them makes no more work than others. On top of types,
+a rule per struct can look at the fields that have the right type.
 """
 
 import difflib
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import inspect
 
-from shared.service.web.bodies.expectations import expected, join, shown
+from shared.service.web.bodies.expectations import LONGEST_NAME, expected, join, shown
 from stoker.contracts.problems import FieldError
 
 MAX_ERRORS = 100
@@ -31,25 +32,28 @@ _type_info = cache(inspect.type_info)
 
 
 def find_errors(value: Any, kind: Any, rules: Rules = NO_RULES) -> list[FieldError]:
-    """Return what is wrong with `value` (decoded JSON) as a `kind`; at most MAX_ERRORS, the rest are counted."""
+    """Return what is wrong with `value` (decoded JSON) as a `kind`; after MAX_ERRORS it is only said that more is."""
     walk = _Walk(rules)
-    walk.check(value, _type_info(kind), "$")
-    if walk.left_out:
-        walk.errors.append(FieldError("$", f"{walk.left_out} more fields are wrong"))
+    try:
+        walk.check(value, _type_info(kind), "$")
+    except _EnoughError:
+        walk.errors.append(FieldError("$", "more fields are wrong"))
     return walk.errors
+
+
+class _EnoughError(Exception):
+    """As many errors were found as anybody reads."""
 
 
 class _Walk:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.errors: list[FieldError] = []
-        self.left_out = 0
 
     def wrong(self, path: str, message: str) -> bool:
-        if len(self.errors) < MAX_ERRORS:
-            self.errors.append(FieldError(path, message))
-        else:
-            self.left_out += 1
+        if len(self.errors) >= MAX_ERRORS:
+            raise _EnoughError
+        self.errors.append(FieldError(path, message))
         return False
 
     def check(self, value: Any, kind: inspect.Type, path: str) -> bool:
@@ -112,7 +116,7 @@ class _Walk:
     def _struct(self, value: Any, kind: inspect.StructType, path: str) -> bool:
         if not isinstance(value, dict):
             return self.wrong(path, f"must be {expected(kind)}")
-        before = len(self.errors) + self.left_out
+        before = len(self.errors)
         view: dict[str, Any] = {}
         for field in kind.fields:
             if field.encode_name not in value:
@@ -124,7 +128,7 @@ class _Walk:
         if (rule := self.rules.get(kind.cls)) is not None:
             for name, message in rule(view):
                 self.wrong(name if path == "$" else path + (name if name.startswith("[") else f".{name}"), message)
-        return before == len(self.errors) + self.left_out
+        return before == len(self.errors)
 
     def _others(self, value: dict[str, Any], kind: inspect.StructType, path: str) -> None:
         known = [field.encode_name for field in kind.fields]
@@ -136,7 +140,7 @@ class _Walk:
             return
         for name in value:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
+                close = difflib.get_close_matches(name, known, n=1) if len(name) <= LONGEST_NAME else []
                 hint = f"did you mean {close[0]}?" if close else f"known fields are {', '.join(known)}"
                 self.wrong(join(path, name), f"unknown field; {hint}")
 

@@ -9,6 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+LONGEST_NAME = 100
+"""Characters of a name from a body that are repeated in an answer."""
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SIMPLE: dict[type[inspect.Type], str] = {
     inspect.NoneType: "null",
@@ -25,12 +28,18 @@ _SIMPLE: dict[type[inspect.Type], str] = {
 
 
 def join(path: str, name: str | int) -> str:
-    """Return the path of a member: `units[3].path`, `versions["3.12"]`; the whole body is `$`."""
+    """Return the path of a member: `units[3].path`, `versions["3.12"]`; the whole body is `$`. Long names are cut."""
     if isinstance(name, int):
         return f"{'' if path == '$' else path}[{name}]"
+    name = cut(name)
     if _IDENTIFIER.match(name):
         return name if path == "$" else f"{path}.{name}"
     return f"{'' if path == '$' else path}[{shown(name)}]"
+
+
+def cut(text: str, longest: int = LONGEST_NAME) -> str:
+    """Return the text, or its beginning and an ellipsis."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def shown(value: object) -> str:
