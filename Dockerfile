@@ -25,7 +25,8 @@ COPY pyproject.toml README.md LICENSE /build/
 COPY services /build/services
 COPY shared /build/shared
 COPY stoker /build/stoker
-RUN pip install --quiet --no-deps --no-build-isolation /build && pip uninstall --quiet --yes pip setuptools
+COPY wheels /build/wheels
+RUN pip install --quiet --no-deps --no-build-isolation /build /build/wheels/stoker-server && pip uninstall --quiet --yes pip setuptools
 
 FROM python AS tools
 RUN apt-get update \
@@ -42,6 +43,10 @@ FROM venv AS build-service
 ARG SERVICE
 COPY requirements/$SERVICE.txt /build/
 RUN pip install --quiet --require-hashes --requirement /build/$SERVICE.txt && pip uninstall --quiet --yes pip setuptools
+# Of the public package all but the command line.
+COPY stoker/*.py /build/packages/stoker/
+COPY stoker/clients /build/packages/stoker/clients
+COPY stoker/contracts /build/packages/stoker/contracts
 COPY shared /build/packages/shared
 COPY services/__init__.py /build/packages/services/
 COPY services/$SERVICE /build/packages/services/$SERVICE

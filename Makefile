@@ -4,16 +4,19 @@
 # make bench    measurements; JSON in bench/results
 # make stack    PostgreSQL, Redis, a SLURM cluster and the services, in containers; make stack-down removes them
 # make stack-test   the same in containers of its own, tested; starts Docker where it does not run (root)
-# make lock     requirements/*.txt anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)
+# make wheels   what is published, in dist: stoker (clients, command line) and stoker-server (the programs)
+# make lock     requirements/*.txt anew from what the two wheels need (UPGRADE=--upgrade for the newest versions)
 # make clean    what these targets made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: check lint test demo bench stack stack-down stack-test lock clean packages venv venv-dev
+.PHONY: check lint test demo bench stack stack-down stack-test wheels lock clean packages venv venv-dev
 
 PYTHON ?= python3
 VENV := .venv
+DIST := dist
+SERVER := wheels/stoker-server
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -72,14 +75,20 @@ $(BIN)/python:
 packages:
 	@.ci/packages $(DEBIAN_PACKAGES)
 
+# No index is asked, not even for what builds them.
+wheels: $(VENV)/.dev
+	rm -f $(DIST)/stoker-*.whl $(DIST)/stoker_server-*.whl
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-index --no-deps --no-build-isolation \
+	    --wheel-dir $(DIST) . $(SERVER)
+
 # The versions of dev.txt hold for all of them: what is tested is what is shipped.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-    --no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
+    --no-emit-index-url --no-emit-find-links --no-emit-package stoker --no-header $(UPGRADE)
 lock: $(BIN)/uv
-	$(COMPILE) --all-extras --group dev pyproject.toml -o requirements/dev.txt
-	$(COMPILE) --extra embedded --group build -c requirements/dev.txt pyproject.toml -o requirements/embedded.txt
+	$(COMPILE) --all-extras --group dev pyproject.toml $(SERVER)/pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra embedded --group build -c requirements/dev.txt $(SERVER)/pyproject.toml -o requirements/embedded.txt
 	for service in registry executor poller; do \
-	    $(COMPILE) --extra $$service -c requirements/dev.txt pyproject.toml -o requirements/$$service.txt; done
+	    $(COMPILE) --extra $$service -c requirements/dev.txt $(SERVER)/pyproject.toml -o requirements/$$service.txt; done
 	! grep -nE '^ *--?[a-z]|://|file:| @ ' requirements/*.txt | grep -vE '^[^:]+:[0-9]+: +--hash=sha256:'
 
 $(BIN)/uv: | $(BIN)/python

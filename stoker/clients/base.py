@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from stoker.clients.answers import raise_for_problem
-from stoker.clients.retries import NotSent, repeated
+from stoker.clients.retries import repeated
 from stoker.contracts.pages import Page
 from stoker.errors import Invalid, Unavailable
 from stoker.request_ids import REQUEST_ID_HEADER, current_request_id
@@ -181,7 +181,8 @@ class ServiceClient:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotSent(f"the {self.service} at {self.url} does not answer: {_words(error)}") from error
+            words = f"the {self.service} at {self.url} does not answer: {_words(error)}"
+            raise Unavailable(words, sent=False) from error
         except httpx.TimeoutException as error:
             raise Unavailable(f"the {self.service} at {self.url} did not answer in time") from error
         except (httpx.TransportError, httpx.StreamError) as error:

@@ -13,10 +13,6 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
-class NotSent(Unavailable):
-    """No connection came about, so the call cannot have taken effect: always safe to repeat."""
-
-
 def pause_seconds(repetition: int, wanted_seconds: float | None = None) -> float:
     """Seconds before the given repetition (1, 2, …); a server's own wish is honoured up to the longest pause."""
     grown = min(_FIRST_PAUSE_SECONDS * 2.0**repetition, _LONGEST_PAUSE_SECONDS)
@@ -25,12 +21,15 @@ def pause_seconds(repetition: int, wanted_seconds: float | None = None) -> float
 
 
 async def repeated(call: Callable[[], Awaitable[T]], *, attempts: int, repeatable: bool) -> T:
-    """Await `call()`, at most `attempts` times while it raises Unavailable and repeating is safe."""
+    """Await `call()`, at most `attempts` times while it raises Unavailable and repeating is safe.
+
+    Repeating what was never sent always is.
+    """
     for repetition in range(1, attempts):
         try:
             return await call()
         except Unavailable as error:
-            if not (repeatable or isinstance(error, NotSent)):
+            if error.sent and not repeatable:
                 raise
             await asyncio.sleep(pause_seconds(repetition, error.retry_after_seconds))
     return await call()

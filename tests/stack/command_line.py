@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.servers.slurm.users import UnixUser, supplementary_groups
@@ -37,11 +37,16 @@ class Ran(NamedTuple):
 
 
 class CommandLine:
-    """`stoker` for one stack, which `settings` (its variables in the environment) lead to."""
+    """`stoker` for one stack, which `settings` (its variables in the environment) lead to.
 
-    def __init__(self, settings: Mapping[str, str], runs_as: RunsAs | None = None) -> None:
+    `stoker` is the command of another installation than that of the tests.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, str], runs_as: RunsAs | None = None, *, stoker: Sequence[str] = ()
+    ) -> None:
         self.python = sys.executable if runs_as is None else runs_as.python
-        self.stoker = [self.python, "-P", "-m", "stoker"]
+        self.stoker = list(stoker) or [self.python, "-P", "-m", "stoker"]
         self.identity: dict[str, Any] = {} if runs_as is None else runs_as.identity
         ours = os.environ if runs_as is None else runs_as.user.environment
         # Settings of whoever runs the tests lead elsewhere.

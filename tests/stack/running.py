@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +23,15 @@ class RunningStack(CommandLine):
     """`stoker up` in a folder of its own, on free ports. Not shared between tests that kill its processes."""
 
     def __init__(
-        self, folder: Path, *, environment: Mapping[str, str] | None = None, runs_as: RunsAs | None = None
+        self,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        runs_as: RunsAs | None = None,
+        stoker: Sequence[str] = (),
     ) -> None:
         self.folder = StateFolder(folder)
-        super().__init__({"STOKER_STATE_DIR": str(folder), **(environment or {})}, runs_as)
+        super().__init__({"STOKER_STATE_DIR": str(folder), **(environment or {})}, runs_as, stoker=stoker)
         self._up: subprocess.Popen[bytes] | None = None
         self._ports = {"registry": 0, "executor": 0, "poller": 0}
 
