@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.embedded import leash
+from stoker.backoff import pause_seconds
 from stoker.cli.state_folder import ProcessRecord
 
 _FIRST_PAUSE_SECONDS = 0.2
@@ -91,7 +92,9 @@ class ManagedProcess:
         await self._child.wait()
 
     async def _pause(self) -> None:
-        wanted = min(_FIRST_PAUSE_SECONDS * 2 ** (self.early_ends - 1), _LONGEST_PAUSE_SECONDS)
+        wanted = pause_seconds(
+            self.early_ends, first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
+        )
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), wanted)
 

@@ -10,13 +10,13 @@ from functools import partial
 from litestar import Litestar
 
 from services.poller.cluster.queues import Queues
-from services.poller.connections import Connections
 from services.poller.controllers import QueuesController, WatchesController
 from services.poller.metrics import PollerMetrics
 from services.poller.settings import PollerSettings
 from services.poller.watcher import Watcher
 from shared.pipes import AgentPool, PipeSettings, open_pipe
 from shared.service.bus import Bus
+from shared.service.connections import Connections
 from shared.service.web.access.remote_keys import RemoteKeyVerifier
 from shared.service.web.application import build_application
 from stoker.clients.base import ServiceClient

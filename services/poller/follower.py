@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
-from services.poller.connections import Connections
 from services.poller.health import HealthBook
 from services.poller.metrics import PollerMetrics
-from services.poller.pauses import Pauses
 from services.poller.publisher import Publisher
-from services.poller.racing import first_to_end
 from services.poller.sightings import Sightings
 from shared.pipes import JOBS, AgentConnection, AgentPool, FollowSeen, FollowTarget, place_of_activities
+from shared.service.connections import Connections
 from shared.service.logs import get_logger
+from shared.service.waiting import first_to_end
+from stoker.backoff import Pauses
 from stoker.contracts.holds import Connection
 from stoker.contracts.watches import WatchedBatch
 from stoker.errors import StokerError, Unavailable

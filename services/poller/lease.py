@@ -4,8 +4,8 @@ import asyncio
 import time
 from contextlib import suppress
 
-from services.poller.racing import set_within
 from shared.service.bus import Bus
+from shared.service.waiting import set_within
 from stoker.errors import Unavailable
 
 

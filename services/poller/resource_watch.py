@@ -12,10 +12,10 @@ from services.poller.health import HealthBook
 from services.poller.lease import ResourceLease
 from services.poller.metrics import PollerMetrics
 from services.poller.publisher import Publisher
-from services.poller.racing import cancelled, first_to_end, set_within
 from services.poller.sightings import Sighting, Sightings, differs, files_differ, observation
 from services.poller.watch_list import WatchListSource
 from shared.service.logs import get_logger
+from shared.service.waiting import cancelled, first_to_end, set_within
 from stoker.contracts.watches import WatchedBatch, WatchedProfile
 
 MIN_INTERVAL_SECONDS = 0.25

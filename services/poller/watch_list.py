@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.poller.metrics import PollerMetrics
-from services.poller.pauses import Pauses
-from services.poller.racing import set_within
 from shared.service.logs import get_logger
+from shared.service.waiting import set_within
+from stoker.backoff import Pauses
 from stoker.contracts.watches import WatchList
 from stoker.errors import StokerError
 

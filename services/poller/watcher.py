@@ -9,22 +9,22 @@ from typing import Any
 
 from services.poller.cluster.scheduler_calls import SchedulerCalls
 from services.poller.cluster.watch import ClusterWatch
-from services.poller.connections import Connections
 from services.poller.follower import ProfileFollower
 from services.poller.health import HealthBook
 from services.poller.lease import ResourceLease
 from services.poller.metrics import PollerMetrics
-from services.poller.pauses import Pauses
 from services.poller.publisher import Publisher
-from services.poller.racing import cancelled
 from services.poller.resource_watch import ResourceWatch, Seat
 from services.poller.sightings import Sightings
 from services.poller.views import profile_watch
 from services.poller.watch_list import GivesWatchList, WatchListSource
 from shared.pipes import AgentPool
 from shared.service.bus import LONGEST_DELAY_SECONDS, RECONNECTED, Bus
+from shared.service.connections import Connections
 from shared.service.logs import get_logger
 from shared.service.settings import RECONNECT_SECONDS
+from shared.service.waiting import cancelled
+from stoker.backoff import Pauses
 from stoker.contracts.watches import WATCHES_CHANNEL, WatchedProfile, Watches, WatchList
 
 # Attempts to connect are at most so far apart; the rest is for connecting itself.

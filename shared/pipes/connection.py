@@ -20,7 +20,7 @@ from shared.pipes.protocol.answers import (
     FollowSeen,
     FollowTarget,
     Hello,
-    Launch,
+    LaunchOutcome,
     Measure,
     Removal,
     Revocation,
@@ -99,7 +99,7 @@ class AgentConnection:
             answer = await call.answer(self._long_timeout)
             return self._decoded(answer, answers.StageAnswer).created
 
-    async def launch(self, job: Place, batches: Sequence[str], *, kind: str = "local") -> dict[str, Launch]:
+    async def launch(self, job: Place, batches: Sequence[str], *, kind: str = "local") -> dict[str, LaunchOutcome]:
         """Launch batches of a staged job folder; each is run once in effect however often this is called."""
         request = {**_fields(job), "batches": list(batches), "kind": kind}
         return _for_each(batches, (await self._ask("launch", request, answers.LaunchAnswer, long=True)).batches)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from shared.pipes.local import open_local_pipe
 from shared.pipes.opening import PipeOpener, open_pipe
 from shared.pipes.pipe import Pipe
 from shared.pipes.roots import roots_of
+from stoker.backoff import pause_seconds
 from stoker.contracts.holds import Connection
 from stoker.contracts.resources import SlurmSudoResourceSpec
 from stoker.errors import Unavailable
@@ -172,8 +172,9 @@ class AgentPool:
         entry.failures += 1
         entry.error = why
         entry.unreachable_since = entry.unreachable_since or time.time()
-        longest = min(self._longest_delay_seconds, self._first_delay_seconds * 2 ** min(entry.failures - 1, 30))
-        entry.retry_at = time.monotonic() + longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads, keeps no secret
+        entry.retry_at = time.monotonic() + pause_seconds(
+            entry.failures, first_seconds=self._first_delay_seconds, longest_seconds=self._longest_delay_seconds
+        )
 
     def _unreachable(self, entry: _Entry, connection: Connection) -> Unreachable:
         since = entry.unreachable_since or time.time()

@@ -7,8 +7,7 @@ async with bus.subscribe("stoker:observations") as messages:
 """
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Self, TypeVar
 
@@ -18,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from stoker.backoff import Pauses
 from stoker.errors import Unavailable
 from stoker.secrets import Secret
 
@@ -160,19 +160,19 @@ class _Messages:
 async def _read_for_ever(
     redis: Redis, channels: tuple[str, ...], waiting: asyncio.Queue[Message | Exception]
 ) -> None:
-    delays = _delays()
+    pauses = Pauses(first_seconds=_FIRST_DELAY_SECONDS, longest_seconds=LONGEST_DELAY_SECONDS)
     try:
         while True:
             pubsub = redis.pubsub()
             try:
                 await _connect(pubsub, channels)
-                delays = _delays()
+                pauses.reset()
                 await waiting.put((RECONNECTED, b""))
                 while True:
                     if (message := await _next_message(pubsub)) is not None:
                         await waiting.put(message)
             except (RedisError, OSError, TimeoutError):
-                await asyncio.sleep(next(delays))
+                await asyncio.sleep(pauses.next())
             finally:
                 with suppress(RedisError, OSError):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
@@ -201,10 +201,3 @@ async def _next_message(pubsub: PubSub) -> Message | None:
     if answer["type"] != "message":
         return None
     return answer["channel"].decode(), answer["data"]
-
-
-def _delays() -> Iterator[float]:
-    delay = _FIRST_DELAY_SECONDS
-    while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - only spreads the reconnections
-        delay = min(2 * delay, LONGEST_DELAY_SECONDS)

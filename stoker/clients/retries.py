@@ -1,23 +1,24 @@
 """How often and after which pauses a call is repeated: few times, a little longer each time, with jitter."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from stoker import backoff
 from stoker.errors import Unavailable
 
 T = TypeVar("T")
 
-_FIRST_PAUSE_SECONDS = 0.1
+_FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
 def pause_seconds(repetition: int, wanted_seconds: float | None = None) -> float:
     """Seconds before the given repetition (1, 2, …); a server's own wish is honoured up to the longest pause."""
-    grown = min(_FIRST_PAUSE_SECONDS * 2.0**repetition, _LONGEST_PAUSE_SECONDS)
-    jittered = grown * random.uniform(0.5, 1.0)  # noqa: S311 - spreads callers, keeps no secret
-    return min(max(jittered, wanted_seconds or 0.0), _LONGEST_PAUSE_SECONDS)
+    grown = backoff.pause_seconds(
+        repetition, first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
+    )
+    return min(max(grown, wanted_seconds or 0.0), _LONGEST_PAUSE_SECONDS)
 
 
 async def repeated(call: Callable[[], Awaitable[T]], *, attempts: int, repeatable: bool) -> T:

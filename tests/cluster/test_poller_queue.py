@@ -8,7 +8,7 @@ import pytest
 
 from services.poller.cluster.queues import Position, Queues
 from services.poller.cluster.viewpoint import MIN_INTERVAL_SECONDS
-from services.poller.connections import Connections
+from shared.service.connections import Connections
 from shared.service.web.cursors import decode_cursor
 from shared.slurm.answers.digests import ABSENT, digest_state
 from stoker.contracts.keys import Caller

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from services.executor.repositories.events import append_event
-from services.executor.repositories.progress import counts_of, lock_job
+from services.executor.repositories.jobs import counts_of, lock_job
 from shared.service.bus import RECONNECTED, Bus
 from shared.service.database.transactions import Database
 from stoker.clients.executor import ExecutorClient

@@ -5,18 +5,21 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy import select, update
 
-from services.executor.jobs.admission import Admission, Request
+from services.executor.jobs.admission import Admission
+from services.executor.model.requests import Request
 from services.executor.repositories import holds as hold_rows
 from services.executor.repositories.notifying import NotifyingDatabase
 from services.executor.repositories.tables import jobs
+from services.executor.resources.profiles import Profiles
 from services.executor.resources.holds import HOLDER, Holds
 from shared.service.connections import Connections
 from shared.service.database.transactions import Database
@@ -33,6 +36,34 @@ pytestmark = pytest.mark.anyio
 @contextlib.asynccontextmanager
 async def opened(world: World) -> AsyncIterator[Database]:
     database = NotifyingDatabase(world.executor_database_url)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+class InterruptedDatabase(NotifyingDatabase):
+    """Of an executor that is so slow that something else happens between looking and its next transaction."""
+
+    def __init__(self, url: str, interruption: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(url)
+        self._interruption = interruption
+        self.interruptions = 0
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        if self.interruptions == 0:
+            self.interruptions += 1
+            await self._interruption()
+        async with super().write() as connection:
+            yield connection
+
+
+@contextlib.asynccontextmanager
+async def interrupted(
+    world: World, interruption: Callable[[], Awaitable[None]]
+) -> AsyncIterator[InterruptedDatabase]:
+    database = InterruptedDatabase(world.executor_database_url, interruption)
     try:
         yield database
     finally:
@@ -178,16 +209,16 @@ async def test_a_release_is_finished_by_whoever_comes_next(world: World, dies: s
             await Holds(database, DyingRegistry(registry, dies=dies)).release_unused()  # type: ignore[arg-type]
         assert await held(world) == [("t1", "releasing")]
         # A job that comes now takes a hold of its own, which finishing the old release leaves alone.
-        holds = Holds(database, registry)
-        new = await holds.prepare(world.profile.id)
-        assert new is not None
-        await holds.release_unused()
-        async with database.write() as connection:
-            await hold_rows.take(connection, world.profile.id, world.resource.id, new.token)
-        assert await held(world) == [(new.token, "held")]
-        assert await tokens(registry) == {new.token}
-        await holds.reconcile()
-        assert await tokens(registry) == {new.token}
+        finishing = Holds(database, registry)
+        async with interrupted(world, finishing.release_unused) as interrupted_database:
+            async with Holds(interrupted_database, registry).storing(await registry.connection(world.profile.id)):
+                pass
+            assert interrupted_database.interruptions == 1
+        [(token, state)] = await held(world)
+        assert (state, token == "t1") == ("held", False)
+        assert await tokens(registry) == {token}
+        await finishing.reconcile()
+        assert await tokens(registry) == {token}
 
 
 async def test_a_hold_is_not_released_while_a_job_is_being_stored(world: World) -> None:
@@ -222,19 +253,6 @@ async def _rows_gone(database: Database, job_id: str) -> bool:
     return True
 
 
-class InterruptedHolds(Holds):
-    """Holds of an executor that is so slow that another one releases the profile between looking and storing."""
-
-    interruptions = 0
-
-    async def prepare(self, profile_id: str) -> Any:
-        found = await super().prepare(profile_id)
-        if found is None and self.interruptions == 0:
-            self.interruptions += 1
-            await self.release_unused()
-        return found
-
-
 async def test_a_hold_that_is_released_before_the_job_is_stored_is_taken_anew(world: World) -> None:
     async with world.executor():
         pass
@@ -243,17 +261,13 @@ async def test_a_hold_that_is_released_before_the_job_is_stored_is_taken_anew(wo
         async with database.write() as connection:
             await registry.put_hold("t1", HOLDER, world.profile.id)
             await hold_rows.take(connection, world.profile.id, world.resource.id, "t1")
-        holds = InterruptedHolds(database, registry)
-        admission = Admission(
-            database=database,
-            connections=Connections(registry),
-            holds=holds,
-            resource_types=frozenset({"local"}),
-            cpu_count=2,
-            wake=lambda: None,
-        )
-        await admission.submit(Request(caller=admin, body_sha256=""), world.submission("true"))
-        assert holds.interruptions == 1
+        profiles = Profiles(Connections(registry), frozenset({"local"}))
+        async with interrupted(world, Holds(database, registry).release_unused) as slow:
+            admission = Admission(
+                database=slow, profiles=profiles, holds=Holds(slow, registry), cpu_count=2, wake=lambda: None
+            )
+            await admission.submit(Request(caller=admin, body_sha256=""), world.submission("true"))
+            assert slow.interruptions == 1
         [(token, state)] = await held(world)
         assert (state, token == "t1") == ("held", False)
         assert await tokens(registry) == {token}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from services.executor.jobs.cancellation import Cancellation
-from services.executor.jobs.catalogue import Catalogue
+from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.repositories.jobs import NewJob, add_units, insert_job
 from services.executor.repositories.migrations import LOCATION
 from shared.service.database.migrations import upgrade
@@ -182,7 +182,7 @@ async def test_cancelling_what_was_never_launched_ends_it_at_once(database_url: 
             await add_units(connection, new.id, [batch], ["{}"] * 3)
         cancelled = await Cancellation(database, lambda: woken.append(True)).cancel(caller, new.id)
         assert (cancelled.state, cancelled.counts.cancelled, woken) == ("cancelled", 3, [True])
-        found, _ = await Catalogue(database).units(caller, new.id, state="cancelled", after=None, limit=10)
+        found, _ = await JobCatalogue(database).units(caller, new.id, state="cancelled", after=None, limit=10)
         shown = msgspec.json.decode(msgspec.json.encode(found), type=list[Unit])
         assert [unit.reason.text for unit in shown if unit.reason] == ["cancelled before it was started"] * 3
     finally:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, delete, insert, select, text
 
-from services.executor.kinds.verdicts import Verdict, ending
+from services.executor.kinds.local import Verdict, local_ending
 from services.executor.model.records import EventRecord, ReasonRecord, ResultRecord
 from services.executor.model.states import (
     FINAL_BATCH_STATES,
@@ -20,10 +20,12 @@ from services.executor.model.states import (
     job_may_become,
     unit_may_become,
 )
+from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.batch_end import end_batch
+from services.executor.progress.settle import settle
 from services.executor.repositories.batches import batches_of, move_batch
 from services.executor.repositories.events import give_positions, read_stream
-from services.executor.repositories.progress import Moves, counts_of, lock_job, settle
+from services.executor.repositories.jobs import counts_of, lock_job
 from services.executor.repositories.stored_submit import retries_of
 from services.executor.repositories.tables import NO_BATCH, batches, jobs, metadata, stream, units
 from services.executor.repositories.tables import attempts as kept
@@ -104,7 +106,7 @@ def make_database(url: str, *, retries: bool) -> Database:
 
 async def take(database: Database, step: tuple[Any, ...]) -> None:
     async with database.write() as connection:
-        job, moves = await lock_job(connection, JOB), Moves()
+        job, moves = await lock_job(connection, JOB), UnitChanges()
         present = {batch.batch_index: batch for batch in await batches_of(connection, JOB)}
         batch = present.get(step[1])
         if batch is None:
@@ -119,7 +121,7 @@ async def take(database: Database, step: tuple[Any, ...]) -> None:
         elif step[0] == "cancel":
             if job.state not in FINAL_JOB_STATES:
                 await connection.execute(text("UPDATE jobs SET cancel_requested_at = 1"))
-        elif how := ending(step[2], cancel_requested=job.cancel_requested_at is not None):
+        elif how := local_ending(step[2], cancel_requested=job.cancel_requested_at is not None):
             await end_batch(connection, job, batch, how, moves, before=LAUNCHED)
         await settle(connection, job, moves)
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from services.poller.lease import ResourceLease
-from services.poller.racing import cancelled
 from shared.service.bus import Bus
+from shared.service.waiting import cancelled
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from services.poller.metrics import PollerMetrics
-from services.poller.racing import cancelled
 from services.poller.watch_list import HINT_SPACING_SECONDS, WatchListSource
+from shared.service.waiting import cancelled
 from stoker.contracts.watches import WatchList
 from stoker.errors import Unavailable
 from tests.waiting import until

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from services.poller.connections import Connections, KnowsConnections
 from services.poller.metrics import PollerMetrics
 from services.poller.watch_list import GivesWatchList
 from services.poller.watcher import Watcher
 from shared.pipes import JOBS, AgentPool, Place
 from shared.service.bus import RECONNECTED, Bus
+from shared.service.connections import Connections, KnowsConnections
 from stoker.contracts.holds import Connection
 from stoker.contracts.profiles import LocalProfileSpec, Profile
 from stoker.contracts.resources import LocalResourceSpec, LocalRunnerConfig, PythonConfig, Resource

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from ulid import ULID
-
 from shared.pipes import JOBS, AgentConnection, PipeOpener, Place, StagedFile, roots_of
+from shared.service.ids import new_id
 from stoker.contracts.checks import Finding
 from stoker.contracts.holds import Connection
 from stoker.errors import StokerError
@@ -59,7 +58,7 @@ def _clock(skew_seconds: float) -> Finding:
 
 async def _folder(agent: AgentConnection, path: str) -> Finding:
     """Make a folder with a file in the jobs folder, read it back, remove it."""
-    probe = Place(JOBS, f".check-{str(ULID()).lower()}")
+    probe = Place(JOBS, f".check-{new_id()}")
     try:
         await agent.stage(probe, [StagedFile("probe", _PROBE)])
         found = (await agent.read_slice(probe / "probe", 0, 1024)).data

@@ -9,21 +9,20 @@ from services.executor.checks.local import local_findings, slot_findings
 from services.executor.checks.slurm import slurm_findings
 from services.executor.checks.sudo import TASKS, rule_for, shared_folder_findings, trust_findings
 from services.executor.checks.trial import Trial
-from services.executor.resources.held import no_such_profile
+from services.executor.resources.profiles import Profiles
 from shared.pipes import AgentConnection, CannotConnect, PipeOpener
 from shared.service.bus import Bus
-from shared.service.connections import Connections
 from stoker.contracts.checks import CheckReport, CheckRequest, Finding
 from stoker.contracts.holds import Connection
 from stoker.contracts.keys import Caller
 from stoker.contracts.profiles import SlurmSudoProfileSpec
 from stoker.contracts.resources import LocalResourceSpec, ResourceType, SlurmSudoResourceSpec
-from stoker.errors import NotFound, StokerError
+from stoker.errors import StokerError
 
 _SEE_LOG = "see the log of the executor for what the agent said"
 
 
-class Inspection:
+class ProfileCheck:
     """Looks at one profile at a time.
 
     `agent_file`: the installed agent that sudo starts. `trouble`: why nothing is heard of a profile's jobs.
@@ -32,7 +31,7 @@ class Inspection:
     def __init__(
         self,
         *,
-        connections: Connections,
+        profiles: Profiles,
         bus: Bus,
         opener: PipeOpener,
         agent_file: str,
@@ -41,7 +40,7 @@ class Inspection:
         trial: Trial,
         trouble: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._connections = connections
+        self._profiles = profiles
         self._bus = bus
         self._opener = opener
         self._agent_file = agent_file
@@ -52,12 +51,7 @@ class Inspection:
 
     async def check(self, caller: Caller, request: CheckRequest) -> CheckReport:
         """All findings. Raises NotFound (no such profile, or not granted), Unavailable (the registry)."""
-        if caller.role == "user" and request.profile_id not in caller.profile_ids:
-            raise no_such_profile(request.profile_id)
-        try:
-            connection = await self._connections.latest(request.profile_id)
-        except NotFound:
-            raise no_such_profile(request.profile_id) from None
+        connection = await self._profiles.visible(caller, request.profile_id)
         findings = [ok("registry", "it answers and knows the profile"), *self._configuration(connection)]
         findings.append(await self._bus_finding())
         if connection.resource.type in self._resource_types:

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import secrets
 
-from services.executor.jobs.admission import Admission, Request
+from services.executor.jobs.admission import Admission
 from services.executor.jobs.cancellation import Cancellation
-from services.executor.jobs.catalogue import Catalogue
+from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.jobs.removal import Removal
+from services.executor.model.requests import Request
 from stoker.contracts.checks import Finding
 from stoker.contracts.jobs import FINAL_JOB_STATES, Job, JobSubmit
 from stoker.contracts.keys import Caller
@@ -22,7 +23,7 @@ class Trial:
     """Submits `true`, waits for its end, and removes the job again."""
 
     def __init__(
-        self, admission: Admission, catalogue: Catalogue, cancellation: Cancellation, removal: Removal
+        self, admission: Admission, catalogue: JobCatalogue, cancellation: Cancellation, removal: Removal
     ) -> None:
         self._admission = admission
         self._catalogue = catalogue

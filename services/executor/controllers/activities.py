@@ -36,11 +36,13 @@ async def list_tasks(
     """Of those that the caller may see, also of environments that are inactive."""
     wanted = TaskFilter(environment_id=environment_id, type=of_type, search=search)
     after = decode_cursor(cursor, str)
-    return answer(page(*await services.gallery.tasks(request.user, wanted, after_id=after, limit=limit)))
+    return answer(
+        page(*await services.environments.catalogue.tasks(request.user, wanted, after_id=after, limit=limit))
+    )
 
 
 class ActivitiesController(Controller):
-    """Thin: it translates."""
+    """`/v1/activities/{activity_id}`."""
 
     path = "/v1/activities/{activity_id:str}"
     tags = ("environments",)
@@ -50,7 +52,7 @@ class ActivitiesController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], activity_id: FromPath[str]
     ) -> Response[Activity]:
         """Also one of an environment that is gone."""
-        return answer(await services.gallery.activity(request.user, activity_id))
+        return answer(await services.environments.catalogue.activity(request.user, activity_id))
 
     @get(
         "/log",
@@ -69,7 +71,7 @@ class ActivitiesController(Controller):
     ) -> Stream:
         """`Stoker-Log-Size` is the log's length when the answer begins."""
         wanted = Wanted(offset=offset, limit=limit, follow=follow)
-        size, chunks = await services.activities.log(request.user, activity_id, wanted, stopping)
+        size, chunks = await services.environments.activities.log(request.user, activity_id, wanted, stopping)
         return Stream(chunks, media_type="application/octet-stream", headers={"Stoker-Log-Size": str(size)})
 
     @post("/cancel", status_code=202, opt={"more_problems": (403, 409)}, summary="Cancel an activity")
@@ -77,4 +79,4 @@ class ActivitiesController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], activity_id: FromPath[str]
     ) -> Response[Activity]:
         """What was begun and not finished is never ready; nothing is left of a creation. Repeating is fine."""
-        return answer(await services.activities.cancel(request.user, activity_id))
+        return answer(await services.environments.activities.cancel(request.user, activity_id))

@@ -14,7 +14,7 @@ from services.executor.outputs.results import result_lines
 
 
 class DownloadsController(Controller):
-    """Thin: it translates."""
+    """`/v1/jobs/{job_id}`."""
 
     path = "/v1/jobs/{job_id:str}"
     tags = ("jobs",)
@@ -33,7 +33,7 @@ class DownloadsController(Controller):
         follow: Follow = False,  # noqa: FBT002 - a query parameter
     ) -> Stream:
         """In no promised order between slots; within a slot in the order in which it was written."""
-        chunks = await services.job_logs.open(request.user, job_id, follow=follow, stopping=stopping)
+        chunks = await services.outputs.job_logs.open(request.user, job_id, follow=follow, stopping=stopping)
         return Stream(chunks, media_type="application/octet-stream")
 
     @get(
@@ -45,7 +45,7 @@ class DownloadsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> Stream:
         """Also of units that have not ended: their state says so."""
-        await services.catalogue.row(request.user, job_id)
+        await services.jobs.catalogue.row(request.user, job_id)
         return Stream(result_lines(services.database, job_id), media_type="application/jsonl")
 
     @get(
@@ -57,7 +57,7 @@ class DownloadsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> Stream:
         """Made while it is sent, of any size; what cannot be in it (links, sockets) is listed in `left-out.txt`."""
-        job = await services.catalogue.row(request.user, job_id)
-        source = await services.catalogue.source(request.user, job_id)
+        job = await services.jobs.catalogue.row(request.user, job_id)
+        source = await services.jobs.catalogue.source(request.user, job_id)
         headers = {"Content-Disposition": f'attachment; filename="{job_id}.zip"'}
-        return Stream(await services.archive.open(job, source), media_type="application/zip", headers=headers)
+        return Stream(await services.outputs.archive.open(job, source), media_type="application/zip", headers=headers)

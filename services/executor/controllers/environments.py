@@ -10,8 +10,8 @@ from services.executor.building.versions import canonical_name
 from services.executor.controllers.answers import CallerRequest, answer
 from services.executor.controllers.jobs import Filter, IdempotencyKey, checked_key
 from services.executor.controllers.services import Services
-from services.executor.jobs.admission import Request as Submission
-from services.executor.jobs.admission import sha256_of
+from services.executor.model.requests import Request as Submission
+from services.executor.model.requests import sha256_of
 from services.executor.repositories.environments import EnvironmentFilter, TaskFilter
 from shared.service.web.bodies.content_types import accepts
 from shared.service.web.bodies.decoding import read_body
@@ -23,7 +23,7 @@ from stoker.contracts.tasks import Task
 
 
 class EnvironmentsController(Controller):
-    """Thin: it translates."""
+    """`/v1/environments`."""
 
     path = "/v1/environments"
     tags = ("environments",)
@@ -47,7 +47,7 @@ class EnvironmentsController(Controller):
             body_sha256=await off_the_loop(len(body), sha256_of, body),
             idempotency_key=checked_key(idempotency_key),
         )
-        made = await services.environments.create(submission, await read_body(body, EnvironmentCreate))
+        made = await services.environments.creation.create(submission, await read_body(body, EnvironmentCreate))
         return answer(made, location=f"/v1/environments/{made.id}")
 
     @get("/", summary="List environments, the newest first")
@@ -68,7 +68,9 @@ class EnvironmentsController(Controller):
             package=None if package is None else canonical_name(package),
         )
         before = decode_cursor(cursor, str)
-        found = await services.gallery.environments(request.user, wanted, before_id=before, limit=limit)
+        found = await services.environments.catalogue.environments(
+            request.user, wanted, before_id=before, limit=limit
+        )
         return answer(page(*found))
 
     @get("/{environment_id:str}", summary="Read an environment")
@@ -76,7 +78,7 @@ class EnvironmentsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
     ) -> Response[Environment]:
         """With its latest activity."""
-        return answer(await services.gallery.environment(request.user, environment_id))
+        return answer(await services.environments.catalogue.environment(request.user, environment_id))
 
     @delete(
         "/{environment_id:str}",
@@ -88,7 +90,7 @@ class EnvironmentsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
     ) -> Response[Environment]:
         """All of it, by an activity; the environment is gone when that is done. Refused while a job uses it."""
-        return answer(await services.changes.begin(request.user, environment_id, "delete"))
+        return answer(await services.environments.changes.begin(request.user, environment_id, "delete"))
 
     @post(
         "/{environment_id:str}/deactivate",
@@ -100,7 +102,7 @@ class EnvironmentsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
     ) -> Response[Environment]:
         """What is installed is removed, what it can be made of again is kept. Refused while a job uses it."""
-        return answer(await services.changes.begin(request.user, environment_id, "deactivate"))
+        return answer(await services.environments.changes.begin(request.user, environment_id, "deactivate"))
 
     @post(
         "/{environment_id:str}/reactivate",
@@ -112,7 +114,7 @@ class EnvironmentsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
     ) -> Response[Environment]:
         """It is made again, exactly as it was."""
-        return answer(await services.changes.begin(request.user, environment_id, "reactivate"))
+        return answer(await services.environments.changes.begin(request.user, environment_id, "reactivate"))
 
     @get("/{environment_id:str}/tasks", summary="List an environment's tasks, in order")
     async def tasks(
@@ -124,10 +126,12 @@ class EnvironmentsController(Controller):
         limit: Limit = DEFAULT_LIMIT,
     ) -> Response[Page[Task]]:
         """As the package's manifest describes them."""
-        await services.gallery.row(request.user, environment_id)
+        await services.environments.catalogue.row(request.user, environment_id)
         wanted = TaskFilter(environment_id=environment_id)
         after = decode_cursor(cursor, str)
-        return answer(page(*await services.gallery.tasks(request.user, wanted, after_id=after, limit=limit)))
+        return answer(
+            page(*await services.environments.catalogue.tasks(request.user, wanted, after_id=after, limit=limit))
+        )
 
     @get("/{environment_id:str}/activities", summary="List an environment's activities, the newest first")
     async def activities(
@@ -140,7 +144,9 @@ class EnvironmentsController(Controller):
     ) -> Response[Page[Activity]]:
         """What was done to it."""
         before = decode_cursor(cursor, str)
-        found = await services.gallery.activities(request.user, environment_id, before_id=before, limit=limit)
+        found = await services.environments.catalogue.activities(
+            request.user, environment_id, before_id=before, limit=limit
+        )
         return answer(page(*found))
 
     @get("/{environment_id:str}/freeze", opt={"more_problems": (409,)}, summary="Read exactly what is installed")
@@ -148,4 +154,4 @@ class EnvironmentsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], environment_id: FromPath[str]
     ) -> Response[Freeze]:
         """Also of one that is inactive: what it is made of again."""
-        return answer(await services.gallery.freeze(request.user, environment_id))
+        return answer(await services.environments.catalogue.freeze(request.user, environment_id))

@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EventsController(Controller):
-    """Thin: it translates."""
+    """`/v1/events`."""
 
     path = "/v1/events"
     tags = ("events",)
@@ -56,12 +56,12 @@ class EventsController(Controller):
     ) -> Stream:
         """Without a position: of one job all its events, else those from now on. None is left out or comes twice."""
         if job_id is not None:
-            await services.catalogue.row(request.user, job_id)
+            await services.jobs.catalogue.row(request.user, job_id)
         position = last_event_id if last_event_id is not None else after
         if position is None:
-            position = 0 if job_id is not None else await services.stream.last_position()
+            position = 0 if job_id is not None else await services.events.last_position()
         owner = request.user.owner if request.user.role == "user" else None
-        chunks = _follow(services.stream, position, owner, job_id, stopping)
+        chunks = _follow(services.events, position, owner, job_id, stopping)
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return Stream(chunks, media_type="text/event-stream", headers=headers)
 

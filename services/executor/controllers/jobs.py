@@ -10,8 +10,8 @@ from litestar.params import FromPath, HeaderParameter, QueryParameter, RawBody
 
 from services.executor.controllers.answers import CallerRequest, answer
 from services.executor.controllers.services import Services
-from services.executor.jobs.admission import Request as Submission
-from services.executor.jobs.admission import sha256_of
+from services.executor.model.requests import Request as Submission
+from services.executor.model.requests import sha256_of
 from services.executor.repositories.jobs import JobFilter
 from shared.service.web.bodies.content_types import accepts
 from shared.service.web.bodies.decoding import LongList, read_body
@@ -41,7 +41,7 @@ Moment = Annotated[
 
 
 class JobsController(Controller):
-    """Thin: it translates."""
+    """`/v1/jobs`."""
 
     path = "/v1/jobs"
     tags = ("jobs",)
@@ -61,7 +61,7 @@ class JobsController(Controller):
             idempotency_key=checked_key(idempotency_key),
         )
         wanted = await read_body(body, JobSubmit, long_list=UNITS)
-        job = await services.admission.submit(submission, wanted)
+        job = await services.jobs.admission.submit(submission, wanted)
         return answer(job, location=f"/v1/jobs/{job.id}")
 
     @post(
@@ -74,7 +74,7 @@ class JobsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], body: RawBody
     ) -> Response[Plan]:
         """The same checks and the same batches as a submit call, and nothing is stored."""
-        return answer(await services.previews.plan(request.user, await read_body(body, JobSubmit, long_list=UNITS)))
+        return answer(await services.jobs.plans.plan(request.user, await read_body(body, JobSubmit, long_list=UNITS)))
 
     @get("/", summary="List jobs, the newest first")
     async def list_jobs(
@@ -99,7 +99,9 @@ class JobsController(Controller):
             created_after=_seconds("created_after", created_after),
             created_before=_seconds("created_before", created_before),
         )
-        found = await services.catalogue.jobs(request.user, wanted, before_id=decode_cursor(cursor, str), limit=limit)
+        found = await services.jobs.catalogue.jobs(
+            request.user, wanted, before_id=decode_cursor(cursor, str), limit=limit
+        )
         return answer(page(*found))
 
     @get("/{job_id:str}", summary="Read a job")
@@ -107,7 +109,7 @@ class JobsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> Response[Job]:
         """State, counts of its units, and what it waits for."""
-        return answer(await services.catalogue.job(request.user, job_id))
+        return answer(await services.jobs.catalogue.job(request.user, job_id))
 
     @delete(
         "/{job_id:str}",
@@ -119,14 +121,14 @@ class JobsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> None:
         """Jobs that have ended are also removed by themselves when their retention is over."""
-        await services.removal.delete(request.user, job_id)
+        await services.jobs.removal.delete(request.user, job_id)
 
     @post("/{job_id:str}/cancel", status_code=202, opt={"more_problems": (403, 409)}, summary="Cancel a job")
     async def cancel(
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> Response[Job]:
         """Nothing more is started and what runs is ended; what has ended keeps its results. Repeating is fine."""
-        return answer(await services.cancellation.cancel(request.user, job_id))
+        return answer(await services.jobs.cancellation.cancel(request.user, job_id))
 
     @post(
         "/{job_id:str}/rerun",
@@ -147,7 +149,7 @@ class JobsController(Controller):
             body_sha256=sha256_of(f"rerun {job_id}".encode()),
             idempotency_key=checked_key(idempotency_key),
         )
-        job = await services.admission.rerun(submission, job_id)
+        job = await services.jobs.admission.rerun(submission, job_id)
         return answer(job, location=f"/v1/jobs/{job.id}")
 
     @get("/{job_id:str}/batches", summary="List a job's batches, in order")
@@ -161,7 +163,7 @@ class JobsController(Controller):
     ) -> Response[Page[Batch]]:
         """Each batch is run by one runner."""
         after = decode_cursor(cursor, int)
-        return answer(page(*await services.catalogue.batches(request.user, job_id, after=after, limit=limit)))
+        return answer(page(*await services.jobs.catalogue.batches(request.user, job_id, after=after, limit=limit)))
 
 
 def _seconds(name: str, moment: str | None) -> float | None:

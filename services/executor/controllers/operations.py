@@ -30,7 +30,7 @@ async def read_watch_list(services: NamedDependency[Services]) -> Response[Watch
 )
 async def check(request: CallerRequest, services: NamedDependency[Services], body: RawBody) -> Response[CheckReport]:
     """Is this resource and profile usable? Each finding that is not good comes with the line that mends it."""
-    return answer(await services.inspection.check(request.user, await read_body(body, CheckRequest)))
+    return answer(await services.profile_check.check(request.user, await read_body(body, CheckRequest)))
 
 
 @get("/v1/usage", tags=["operations"], summary="Read the disk use per resource")

@@ -21,7 +21,7 @@ Follow = Annotated[bool, QueryParameter(description="wait for what is yet to com
 
 
 class UnitsController(Controller):
-    """Thin: it translates."""
+    """`/v1/jobs/{job_id}/units`."""
 
     path = "/v1/jobs/{job_id:str}/units"
     tags = ("units",)
@@ -37,7 +37,7 @@ class UnitsController(Controller):
         limit: Limit = DEFAULT_LIMIT,
     ) -> Response[Page[Unit]]:
         """Arguments, outcome, reason, times, peak memory and CPU time of each."""
-        found = await services.catalogue.units(
+        found = await services.jobs.catalogue.units(
             request.user, job_id, state=of_state, after=decode_cursor(cursor, int), limit=limit
         )
         return answer(page(*found))
@@ -47,14 +47,14 @@ class UnitsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str], index: FromPath[int]
     ) -> Response[Unit]:
         """One unit with its latest attempt."""
-        return answer(await services.catalogue.unit(request.user, job_id, index))
+        return answer(await services.jobs.catalogue.unit(request.user, job_id, index))
 
     @get("/{index:int}/attempts", summary="List the earlier attempts of a unit")
     async def attempts(
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str], index: FromPath[int]
     ) -> Response[list[Attempt]]:
         """How each ended that another one followed, in order. The latest attempt is the unit itself."""
-        return answer(await services.catalogue.attempts(request.user, job_id, index))
+        return answer(await services.jobs.catalogue.attempts(request.user, job_id, index))
 
     @get(
         "/{index:int}/log",
@@ -74,5 +74,5 @@ class UnitsController(Controller):
     ) -> Stream:
         """Standard output and error of the unit. `Stoker-Log-Size` is the log's length when the answer begins."""
         wanted = Wanted(offset=offset, limit=limit, follow=follow)
-        size, chunks = await services.unit_logs.open(request.user, job_id, index, wanted, stopping)
+        size, chunks = await services.outputs.unit_logs.open(request.user, job_id, index, wanted, stopping)
         return Stream(chunks, media_type="application/octet-stream", headers={"Stoker-Log-Size": str(size)})

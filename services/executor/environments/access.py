@@ -11,8 +11,6 @@ from stoker.contracts.keys import Caller
 from stoker.contracts.resources import SlurmSudoResourceSpec
 from stoker.errors import Forbidden, NotFound
 
-_ID_LENGTH = 26
-
 
 class Access:
     """Users see the environments of the resources that they have a profile on; whoever made one may change it."""
@@ -40,22 +38,6 @@ class Access:
         if resources is not None and row.resource_id not in resources:
             raise missing
         return row
-
-
-def no_such_environment(environment_id: str) -> NotFound:
-    """The same words whether it is not there or not for the caller to see."""
-    return NotFound(f"There is no environment {environment_id}")
-
-
-def no_such_activity(activity_id: str) -> NotFound:
-    """The same words whether it is not there or not for the caller to see."""
-    return NotFound(f"There is no activity {activity_id}")
-
-
-def check_id(text: str, missing: NotFound) -> None:
-    """Raise `missing` for what no id looks like: not every text may be sent to a database."""
-    if len(text) != _ID_LENGTH or not (text.isascii() and text.isalnum()):
-        raise missing
 
 
 def check_may_change(caller: Caller, owner: str) -> None:

@@ -7,8 +7,9 @@ import msgspec
 from sqlalchemy import Row
 
 from services.executor.building.results import Built
-from services.executor.environments.access import Access, check_id, no_such_activity, no_such_environment
+from services.executor.environments.access import Access
 from services.executor.environments.views import show_activity, show_environment, show_task
+from services.executor.model.absent import check_id, no_such_activity, no_such_environment
 from services.executor.repositories import environments as rows
 from shared.service.database.transactions import Database
 from stoker.contracts.environments import FINAL_ACTIVITY_STATES, Activity, Environment, Freeze
@@ -17,7 +18,7 @@ from stoker.contracts.tasks import Task
 from stoker.errors import Conflict
 
 
-class Gallery:
+class EnvironmentCatalogue:
     """Reads; every method raises NotFound for what the caller must not see, and Unavailable.
 
     `trouble` says why nothing is heard of what a profile's connection leads to (None while all is well).

@@ -10,20 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.building.builds import Arguments, Site, rebuilding, removal
 from services.executor.building.results import Built
-from services.executor.environments.access import check_may_change, no_such_environment
-from services.executor.environments.catalogue import Gallery
+from services.executor.environments.access import check_may_change
+from services.executor.environments.catalogue import EnvironmentCatalogue
 from services.executor.environments.new_activities import (
     BuildSettings,
     NewActivity,
     add_activity,
-    new_activity_id,
     site_of,
 )
+from services.executor.model.absent import no_such_environment
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories import environments as rows
 from shared.service.connections import Connections
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
+from shared.service.ids import new_id
 from stoker.contracts.environments import ActivityKind, Environment
 from stoker.contracts.keys import Caller
 from stoker.errors import Conflict
@@ -45,13 +46,13 @@ class Changes:
         *,
         database: Database,
         connections: Connections,
-        gallery: Gallery,
+        catalogue: EnvironmentCatalogue,
         settings: BuildSettings,
         wake: Callable[[], None],
     ) -> None:
         self._database = database
         self._connections = connections
-        self._gallery = gallery
+        self._catalogue = catalogue
         self._settings = settings
         self._wake = wake
 
@@ -60,16 +61,16 @@ class Changes:
 
         Raises NotFound, Forbidden, Conflict (`in-use`, or something else goes on), Unavailable.
         """
-        seen = await self._gallery.row(caller, environment_id)
+        seen = await self._catalogue.row(caller, environment_id)
         check_may_change(caller, seen.owner)
-        used = await self._connections.current(seen.profile_id)
+        used = await self._connections.latest(seen.profile_id)
         async with self._database.write() as connection:
             row = await rows.lock_environment(connection, environment_id)
             if row is None:
                 raise no_such_environment(environment_id)
             if await _needed(connection, row, kind):
                 new = NewActivity(
-                    id=new_activity_id(),
+                    id=new_id(),
                     kind=kind,
                     environment_id=row.id,
                     caller=caller,
@@ -84,7 +85,7 @@ class Changes:
             failpoint("changes.storing")
         failpoint("changes.stored")
         self._wake()
-        return await self._gallery.shown(environment_id)
+        return await self._catalogue.shown(environment_id)
 
 
 async def _needed(connection: AsyncConnection, row: Row[Any], kind: ActivityKind) -> bool:

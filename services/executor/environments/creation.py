@@ -6,29 +6,28 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
-from ulid import ULID
 
 from services.executor.building.builds import creation, interpreter
 from services.executor.building.requests import StoredRequest, stored_request
 from services.executor.building.uploads import read_archive, read_wheel
 from services.executor.building.versions import parse_version
 from services.executor.environments.access import check_may_create, only_wheels
-from services.executor.environments.catalogue import Gallery
+from services.executor.environments.catalogue import EnvironmentCatalogue
 from services.executor.environments.new_activities import (
     BuildSettings,
     NewActivity,
     add_activity,
-    new_activity_id,
     place_name,
     site_of,
 )
-from services.executor.jobs.admission import Admission, Request
+from services.executor.model.json_text import encode
+from services.executor.model.requests import Request
 from services.executor.repositories import environments as rows
-from services.executor.repositories.progress import encode
-from services.executor.resources.held import Keep, under_hold
 from services.executor.resources.holds import Holds
+from services.executor.resources.profiles import Profiles
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
+from shared.service.ids import new_id
 from stoker.contracts.environments import (
     Environment,
     EnvironmentCreate,
@@ -37,7 +36,6 @@ from stoker.contracts.environments import (
     EnvironmentFromPypi,
     EnvironmentFromWheel,
 )
-from stoker.contracts.problems import FieldError
 from stoker.contracts.resources import ResourceSpec
 from stoker.errors import Invalid, Unavailable
 
@@ -57,16 +55,16 @@ class Creation:
         self,
         *,
         database: Database,
-        admission: Admission,
+        profiles: Profiles,
         holds: Holds,
-        gallery: Gallery,
+        catalogue: EnvironmentCatalogue,
         settings: BuildSettings,
         wake: Callable[[], None],
     ) -> None:
         self._database = database
-        self._admission = admission
+        self._profiles = profiles
         self._holds = holds
-        self._gallery = gallery
+        self._catalogue = catalogue
         self._settings = settings
         self._wake = wake
 
@@ -77,11 +75,11 @@ class Creation:
         """
         if (known := await self._known(request)) is not None:
             return known
-        used = await self._admission.usable(request.caller, create.profile_id)
+        used = await self._profiles.usable(request.caller, create.profile_id)
         check_may_create(request.caller, used, create)
         spec = used.resource.spec
         subject = await asyncio.to_thread(_subject, create)
-        environment_id, activity_id = str(ULID()).lower(), new_activity_id()
+        environment_id, activity_id = new_id(), new_id()
         site = site_of(used, self._settings)
         arguments = creation(environment_id, create, spec, site, subject.project_files)
         kept = stored_request(
@@ -118,20 +116,18 @@ class Creation:
             only_wheels=only_wheels(request.caller, used),
         )
 
-        async def store(connection: AsyncConnection, keep: Keep) -> str:
-            if not await rows.insert_environment(connection, new):
-                return await _of_before(connection, request, kept)
-            await keep()
-            if isinstance(create, EnvironmentFromWheel | EnvironmentFromPixi):
-                await rows.add_file(connection, environment_id, create.file_name, create.content)
-            await add_activity(connection, activity)
-            failpoint("creation.storing")
-            return environment_id
-
-        stored = await under_hold(self._database, self._holds, used, store)
+        async with self._holds.storing(used) as connection:
+            if await rows.insert_environment(connection, new):
+                if isinstance(create, EnvironmentFromWheel | EnvironmentFromPixi):
+                    await rows.add_file(connection, environment_id, create.file_name, create.content)
+                await add_activity(connection, activity)
+                failpoint("creation.storing")
+                stored = environment_id
+            else:
+                stored = await _of_before(connection, request, kept)
         failpoint("creation.stored")
         self._wake()
-        return await self._gallery.shown(stored)
+        return await self._catalogue.shown(stored)
 
     async def _known(self, request: Request) -> Environment | None:
         if request.idempotency_key is None:
@@ -140,8 +136,8 @@ class Creation:
             row = await rows.find_by_key(connection, request.caller.key_id, request.idempotency_key)
         if row is None:
             return None
-        _check_body(request, row.body_sha256, row.id)
-        return await self._gallery.shown(row.id)
+        request.check_same_body(row.body_sha256, f"environment {row.id}")
+        return await self._catalogue.shown(row.id)
 
 
 async def _of_before(connection: AsyncConnection, request: Request, kept: StoredRequest) -> str:
@@ -149,22 +145,12 @@ async def _of_before(connection: AsyncConnection, request: Request, kept: Stored
     if request.idempotency_key is not None:
         row = await rows.find_by_key(connection, request.caller.key_id, request.idempotency_key)
         if row is not None:
-            _check_body(request, row.body_sha256, row.id)
+            request.check_same_body(row.body_sha256, f"environment {row.id}")
             return str(row.id)
     row = await rows.find_identical(connection, kept.identity())
     if row is None:
         raise Unavailable("The environment of an earlier request was removed just now", retry_after_seconds=1)
     return str(row.id)
-
-
-def _check_body(request: Request, body_sha256: str | None, environment_id: str) -> None:
-    if body_sha256 != request.body_sha256:
-        message = f"made environment {environment_id} of another body; use a new key for a new one"
-        raise Invalid(
-            "The idempotency key was used for another request",
-            [FieldError("Idempotency-Key", message)],
-            slug="idempotency-key-reused",
-        )
 
 
 def _subject(create: EnvironmentCreate) -> _Subject:

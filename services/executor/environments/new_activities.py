@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncConnection
-from ulid import ULID
 
 from services.executor.building.builds import Arguments, Site
 from services.executor.building.slurm_builds import slurm_build
 from services.executor.building.uv_program import UvProgram
+from services.executor.model.json_text import encode
 from services.executor.repositories.jobs import NewJob, add_units, insert_job
-from services.executor.repositories.progress import encode
 from shared.pipes import place_of_activities
+from shared.service.ids import new_id
 from shared.slurm.requests.needs import merge_needs
 from stoker.contracts.environments import ActivityKind
 from stoker.contracts.holds import Connection
@@ -71,11 +71,6 @@ class NewActivity(msgspec.Struct, frozen=True, kw_only=True):
     only_wheels: bool = False
 
 
-def new_activity_id() -> str:
-    """An id for an activity."""
-    return str(ULID()).lower()
-
-
 async def add_activity(connection: AsyncConnection, new: NewActivity) -> None:
     """Store an activity: a job of one unit, which runs the builder beside it.
 
@@ -114,7 +109,7 @@ async def add_activity(connection: AsyncConnection, new: NewActivity) -> None:
         folder=f"{datetime.fromtimestamp(now, UTC):%Y-%m}/{new.id}",
         created_at=now,
         unit_count=1,
-        batches=[(str(ULID()).lower(), batch) for batch in plan],
+        batches=[(new_id(), batch) for batch in plan],
     )
     await insert_job(connection, job)
     await add_units(connection, new.id, plan, [encode(new.arguments)])

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 from services.executor.building.requests import StoredRequest
 from services.executor.building.results import Built
 from services.executor.jobs.views import moment
-from services.executor.repositories.progress import decode_reason
+from services.executor.model.json_text import decode_reason
 from services.executor.tasks.manifest import TaskDescription
 from stoker.contracts.environments import Activity, ActivityState, Environment
 from stoker.contracts.jobs import Reason

@@ -1,75 +1,49 @@
 """Accepting jobs: a submit call is checked, planned and stored in one transaction, once for each idempotency key."""
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
+from services.executor.jobs.access import may_see
 from services.executor.jobs.submission import check_submission, check_way
 from services.executor.jobs.views import show_job
-from services.executor.planning.batch_plan import BatchPlan
+from services.executor.model.absent import no_such_job
+from services.executor.model.batch_plan import BatchPlan
+from services.executor.model.json_text import encode
+from services.executor.model.requests import Request
 from services.executor.planning.plan import plan_job
 from services.executor.repositories import jobs as rows
-from services.executor.repositories.progress import encode
 from services.executor.repositories.stored_submit import StoredSubmit, submit_of
-from services.executor.resources.held import Keep, no_such_profile, under_hold
 from services.executor.resources.holds import Holds
-from services.executor.tasks.runs import expand, require_ready, with_slots
-from shared.service.connections import Connections
+from services.executor.resources.profiles import Profiles
+from services.executor.tasks.runs import expanded, require_ready
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
+from shared.service.ids import new_id
 from stoker.contracts.holds import Connection
 from stoker.contracts.jobs import Job, JobSubmit
-from stoker.contracts.keys import Caller
-from stoker.contracts.problems import FieldError
-from stoker.contracts.resources import ResourceType
-from stoker.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+from stoker.errors import Unavailable
 
-# Above this many units the work of checking and encoding them moves to a thread.
+# Above this many units the work of checking and encoding them is done in a thread.
 _FEW_UNITS = 5000
 
 _NOT_KEPT = frozenset({"units", "files", "task"})
-
-Fill = Callable[[AsyncConnection, str, BatchPlan], Awaitable[None]]
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, and what makes a repeated call the same call."""
-
-    caller: Caller
-    body_sha256: str
-    idempotency_key: str | None = None
-
-
-def sha256_of(body: bytes) -> str:
-    """What tells bodies apart."""
-    return hashlib.sha256(body).hexdigest()
 
 
 class Admission:
     """Makes jobs of submit calls."""
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        connections: Connections,
-        holds: Holds,
-        resource_types: frozenset[ResourceType],
-        cpu_count: int,
-        wake: Callable[[], None],
+        self, *, database: Database, profiles: Profiles, holds: Holds, cpu_count: int, wake: Callable[[], None]
     ) -> None:
         self._database = database
-        self._connections = connections
+        self._profiles = profiles
         self._holds = holds
-        self._resource_types = resource_types
         self._cpu_count = cpu_count
         self._wake = wake
 
@@ -84,23 +58,18 @@ class Admission:
         check_way(submit)
         used = None
         if submit.task is not None:
-            used = await self.usable(request.caller, submit.profile_id)
-            submit = await self.expanded(submit, used)
+            used = await self._profiles.usable(request.caller, submit.profile_id)
+            submit = await expanded(self._database, submit, used, self._cpu_count)
         files, arguments = await prepared(submit)
-
-        async def fill(connection: AsyncConnection, job_id: str, plan: BatchPlan) -> None:
-            await rows.add_units(connection, job_id, plan.batches, arguments)
-            await rows.add_files(connection, job_id, files)
-
-        return await self._accept(request, submit, fill, used)
-
-    async def expanded(self, submit: JobSubmit, used: Connection) -> StoredSubmit:
-        """The call that runs a task, with its command and units. Raises as `submit`."""
-        async with self._database.read() as connection:
-            expanded = await expand(connection, submit, used)
-        if len(expanded.phases) < 2:  # noqa: PLR2004 - two phases
-            return expanded
-        return with_slots(expanded, used.resource.spec, self._cpu_count)
+        used = used or await self._profiles.usable(request.caller, submit.profile_id)
+        new, plan = self._planned(request, submit, used)
+        async with self._holds.storing(used) as connection:
+            if await _begin(connection, new):
+                await rows.add_units(connection, new.id, plan.batches, arguments)
+                await rows.add_files(connection, new.id, files)
+            job = await _made(connection, request, new)
+        self._wake()
+        return job
 
     async def rerun(self, request: Request, job_id: str) -> Job:
         """A new job of another one's command, units and files. Raises as `submit`; NotFound for the job too."""
@@ -114,64 +83,25 @@ class Admission:
         # Compute units are told anew by the init.
         count = 1 if len(stored.phases) > 1 else source.unit_count
         submit = msgspec.structs.replace(stored, units=[{}] * count)
-
-        async def fill(connection: AsyncConnection, new_id: str, plan: BatchPlan) -> None:
-            await rows.copy_units_and_files(connection, job_id, new_id, plan.batches)
-
-        return await self._accept(request, submit, fill)
+        used = await self._profiles.usable(request.caller, submit.profile_id)
+        new, plan = self._planned(request, submit, used)
+        async with self._holds.storing(used) as connection:
+            if await _begin(connection, new):
+                await rows.copy_units_and_files(connection, job_id, new.id, plan.batches)
+            job = await _made(connection, request, new)
+        self._wake()
+        return job
 
     async def _known(self, request: Request) -> Job | None:
+        """The job that this call has made before, if it has."""
         if request.idempotency_key is None:
             return None
         async with self._database.read() as connection:
             return await _same_call(connection, request)
 
-    async def usable(self, caller: Caller, profile_id: str) -> Connection:
-        """The connection of a profile that this caller may submit to now. Raises as `submit`."""
-        if caller.role == "service":
-            raise Forbidden("jobs are submitted with an admin's or a user's key")
-        if caller.role == "user" and profile_id not in caller.profile_ids:
-            raise no_such_profile(profile_id)
-        try:
-            connection = await self._connections.latest(profile_id)
-        except NotFound:
-            raise no_such_profile(profile_id) from None
-        kind = connection.resource.type
-        if kind not in self._resource_types:
-            served = ", ".join(sorted(self._resource_types))
-            message = f"is a profile of a {kind} resource, on which this instance cannot run jobs (served: {served})"
-            raise Invalid("Jobs cannot run there", [FieldError("profile_id", message)])
-        if connection.resource.spec.prevent_new_submissions is True:
-            raise Conflict(
-                f"The resource {connection.resource.name!r} takes no new jobs (prevent_new_submissions); "
-                "jobs that were accepted before go on",
-                slug="submissions-prevented",
-            )
-        return connection
-
-    async def _accept(self, request: Request, submit: JobSubmit, fill: Fill, used: Connection | None = None) -> Job:
-        used = used or await self.usable(request.caller, submit.profile_id)
+    def _planned(self, request: Request, submit: JobSubmit, used: Connection) -> tuple[rows.NewJob, BatchPlan]:
         plan = plan_job(submit, used.resource.spec, self._cpu_count)
-        new = _new_job(request, submit, used, plan)
-
-        async def store(connection: AsyncConnection, keep: Keep) -> Job:
-            if not await rows.insert_job(connection, new):
-                # The same call came twice at once, and the other one was first.
-                if (known := await _same_call(connection, request)) is None:
-                    raise Unavailable("The job of this idempotency key was removed just now", retry_after_seconds=1)
-                return known
-            await keep()
-            if new.environment_id is not None:
-                await require_ready(connection, new.environment_id)
-            await fill(connection, new.id, plan)
-            failpoint("admission.storing")
-            row = await rows.find_job(connection, new.id)
-            assert row is not None  # noqa: S101 - stored by this transaction
-            return show_job(row)
-
-        job = await under_hold(self._database, self._holds, used, store)
-        self._wake()
-        return job
+        return _new_job(request, submit, used, plan), plan
 
 
 async def prepared(submit: JobSubmit) -> tuple[dict[str, bytes], list[str]]:
@@ -208,10 +138,32 @@ def _new_job(request: Request, submit: JobSubmit, connection: Connection, plan: 
         folder=f"{datetime.fromtimestamp(now, UTC):%Y-%m}/{job_id}",
         created_at=now,
         unit_count=len(submit.units),
-        batches=[(str(ULID()).lower(), batch) for batch in plan.batches],
+        batches=[(new_id(), batch) for batch in plan.batches],
         idempotency_key=request.idempotency_key,
         body_sha256=request.body_sha256,
     )
+
+
+async def _begin(connection: AsyncConnection, new: rows.NewJob) -> bool:
+    """Store a job without its units and files; False when the same call came twice at once, and the other was first.
+
+    Raises Conflict (the environment is not ready any more), NotFound (it is gone).
+    """
+    if not await rows.insert_job(connection, new):
+        return False
+    if new.environment_id is not None:
+        await require_ready(connection, new.environment_id)
+    return True
+
+
+async def _made(connection: AsyncConnection, request: Request, new: rows.NewJob) -> Job:
+    """The job that is stored when this transaction ends: the new one, or that of the same call."""
+    failpoint("admission.storing")
+    if (row := await rows.find_job(connection, new.id)) is not None:
+        return show_job(row)
+    if (known := await _same_call(connection, request)) is not None:
+        return known
+    raise Unavailable("The job of this idempotency key was removed just now", retry_after_seconds=1)
 
 
 async def _same_call(connection: AsyncConnection, request: Request) -> Job | None:
@@ -219,20 +171,5 @@ async def _same_call(connection: AsyncConnection, request: Request) -> Job | Non
     row = await rows.find_by_idempotency_key(connection, request.caller.key_id, request.idempotency_key or "")
     if row is None:
         return None
-    if row.body_sha256 != request.body_sha256:
-        raise Invalid(
-            "The idempotency key was used for another request",
-            [FieldError("Idempotency-Key", f"made job {row.id} of another body; use a new key for a new job")],
-            slug="idempotency-key-reused",
-        )
+    request.check_same_body(row.body_sha256, f"job {row.id}")
     return show_job(row)
-
-
-def may_see(caller: Caller, job: Row[Any]) -> bool:
-    """Whether a job exists for this caller: users see the jobs of their key's owner."""
-    return caller.role != "user" or job.owner == caller.owner
-
-
-def no_such_job(job_id: str) -> NotFound:
-    """The same words whether it is not there or not the caller's."""
-    return NotFound(f"There is no job {job_id}")

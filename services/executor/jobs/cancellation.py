@@ -7,23 +7,24 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.jobs.admission import may_see, no_such_job
+from services.executor.jobs.access import may_see
 from services.executor.jobs.views import show_job
-from services.executor.kinds.verdicts import Ending
+from services.executor.model.absent import no_such_job
+from services.executor.model.endings import NEVER_STARTED, ending_unstarted
 from services.executor.model.states import FINAL_JOB_STATES
+from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.batch_end import end_batch
 from services.executor.progress.next_attempts import plan_next
+from services.executor.progress.settle import settle
 from services.executor.repositories.batches import batches_of
-from services.executor.repositories.jobs import find_job, request_cancel
-from services.executor.repositories.progress import Moves, lock_job, settle
+from services.executor.repositories.jobs import find_job, lock_job, request_cancel
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
-from stoker.contracts.jobs import Job, Reason
+from stoker.contracts.jobs import Job
 from stoker.contracts.keys import Caller
 from stoker.errors import Conflict, Forbidden
 
-_NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
-_NOT_LAUNCHED = Ending("revoked", _NEVER_STARTED, ("cancelled", _NEVER_STARTED), ("cancelled", _NEVER_STARTED))
+_NOT_LAUNCHED = ending_unstarted("revoked", "cancelled", NEVER_STARTED)
 
 
 class Cancellation:
@@ -67,10 +68,10 @@ async def _request(connection: AsyncConnection, job: Row[Any], caller: Caller) -
         now = time.time()
         await request_cancel(connection, job.id, caller.owner, now)
         job = await lock_job(connection, job.id)
-        moves = Moves()
+        changes = UnitChanges()
         # A batch that is still `planned` is launched only after a transaction under the same lock, which
         # will find it revoked: nothing of it can be on its way.
         for batch in await batches_of(connection, job.id, ("planned",)):
-            await end_batch(connection, job, batch, _NOT_LAUNCHED, moves, before=("planned",))
-        await plan_next(connection, job, moves)
-        await settle(connection, job, moves)
+            await end_batch(connection, job, batch, _NOT_LAUNCHED, changes, before=("planned",))
+        await plan_next(connection, job, changes)
+        await settle(connection, job, changes)

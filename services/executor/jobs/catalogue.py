@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from services.executor.jobs.admission import may_see, no_such_job
+from services.executor.jobs.access import may_see
 from services.executor.jobs.views import show_attempt, show_batch, show_job, show_unit
+from services.executor.model.absent import check_id, no_such_job
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories import jobs as job_rows
 from services.executor.repositories import unit_pages
@@ -18,11 +19,10 @@ from stoker.contracts.jobs import MAX_UNITS, Attempt, Batch, Counts, Job, Unit
 from stoker.contracts.keys import Caller
 from stoker.errors import NotFound
 
-_ID_LENGTH = 26
 _REMEMBERED_OWNERS = 10_000
 
 
-class Catalogue:
+class JobCatalogue:
     """Reads; every method raises NotFound for what the caller must not see, and Unavailable."""
 
     def __init__(self, database: Database, trouble: Callable[[str], str | None] = lambda _: None) -> None:
@@ -33,7 +33,7 @@ class Catalogue:
 
     async def row(self, caller: Caller, job_id: str) -> Row[Any]:
         """A job's row (the columns that callers see)."""
-        _check_id(job_id)
+        check_id(job_id, no_such_job(job_id))
         async with self._database.read() as connection:
             row = await job_rows.find_job(connection, job_id)
         if row is None or not may_see(caller, row):
@@ -42,7 +42,7 @@ class Catalogue:
 
     async def source(self, caller: Caller, job_id: str) -> Row[Any]:
         """A job's row with the connection that it was accepted with."""
-        _check_id(job_id)
+        check_id(job_id, no_such_job(job_id))
         async with self._database.read() as connection:
             row = await job_rows.find_job_source(connection, job_id)
         if row is None or not may_see(caller, row):
@@ -129,9 +129,3 @@ class Catalogue:
     async def unit(self, caller: Caller, job_id: str, index: int) -> Unit:
         """One unit."""
         return show_unit(await self.unit_row(caller, job_id, index))
-
-
-def _check_id(job_id: str) -> None:
-    """Raise NotFound for what no job's id looks like: not every text may be sent to a database."""
-    if len(job_id) != _ID_LENGTH or not (job_id.isascii() and job_id.isalnum()):
-        raise no_such_job(job_id)

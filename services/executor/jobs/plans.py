@@ -1,12 +1,15 @@
 """What a submit call would do: its batches, the script that SLURM would get, and what looks doubtful."""
 
-from services.executor.jobs.admission import Admission, prepared
+from services.executor.jobs.admission import prepared
 from services.executor.jobs.submission import check_way
 from services.executor.kinds.slurm.looks import SchedulerLooks
 from services.executor.planning.plan import plan_job
-from services.executor.running.batch_file import max_restarts
+from services.executor.repositories.stored_submit import max_restarts
+from services.executor.resources.profiles import Profiles
+from services.executor.tasks.runs import expanded
 from shared.pipes import JOBS, AgentPool, roots_of
 from shared.pipes.cluster import ClusterState
+from shared.service.database.transactions import Database
 from shared.slurm.answers.cluster import Partition, partition_of
 from shared.slurm.requests.needs import merge_needs
 from shared.slurm.requests.script import batch_script
@@ -20,11 +23,14 @@ _FOLDER = "YYYY-MM/JOB"
 """Stands for the folder of a job that does not exist yet."""
 
 
-class Previews:
+class Plans:
     """Makes plans. A cluster that cannot be looked at leaves a plan without what it would have told."""
 
-    def __init__(self, *, admission: Admission, agents: AgentPool, looks: SchedulerLooks, cpu_count: int) -> None:
-        self._admission = admission
+    def __init__(
+        self, *, database: Database, profiles: Profiles, agents: AgentPool, looks: SchedulerLooks, cpu_count: int
+    ) -> None:
+        self._database = database
+        self._profiles = profiles
         self._agents = agents
         self._looks = looks
         self._cpu_count = cpu_count
@@ -34,9 +40,9 @@ class Previews:
         check_way(submit)
         if submit.task is None:
             await prepared(submit)
-        connection = await self._admission.usable(caller, submit.profile_id)
+        connection = await self._profiles.usable(caller, submit.profile_id)
         if submit.task is not None:
-            submit = await self._admission.expanded(submit, connection)
+            submit = await expanded(self._database, submit, connection, self._cpu_count)
             await prepared(submit)
         spec = connection.resource.spec
         warnings, partition, script = list[str](), None, None

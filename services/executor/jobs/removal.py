@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from services.executor.jobs.catalogue import Catalogue
+from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.repositories.jobs import delete_final_job, delete_units
 from services.executor.resources.agents import JobAgents, folder_of
 from shared.service.database.transactions import Database
@@ -19,7 +19,7 @@ _UNITS_A_TRANSACTION = 50_000
 class Removal:
     """Removes jobs."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, agents: JobAgents) -> None:
+    def __init__(self, database: Database, catalogue: JobCatalogue, agents: JobAgents) -> None:
         self._database = database
         self._catalogue = catalogue
         self._agents = agents

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from services.executor.repositories.progress import decode_reason
+from services.executor.model.json_text import decode_reason
 from stoker.contracts.jobs import Attempt, Batch, Counts, Job, Unit, UnitResult
 
 # JSON of a column in the place of a value: encoding passes it on.

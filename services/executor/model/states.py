@@ -1,6 +1,6 @@
 """The state machines: in which order states may follow one another, and how a job's state follows from its parts.
 
-Pure functions. A state only moves forward and a final one is never left; what arrives late, twice or in the wrong
+Pure functions. A state only changes forward and a final one is never left; what arrives late, twice or in the wrong
 order therefore changes nothing.
 """
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
-from services.executor.jobs.catalogue import Catalogue
+from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.repositories.batches import batches_of
 from services.executor.repositories.jobs import find_job
 from services.executor.resources.agents import JobAgents, batch_folder_of
@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 1.0
 class JobLogs:
     """Opens the logs of jobs."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, agents: JobAgents) -> None:
+    def __init__(self, database: Database, catalogue: JobCatalogue, agents: JobAgents) -> None:
         self._database = database
         self._catalogue = catalogue
         self._agents = agents

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from services.executor.jobs.catalogue import Catalogue
+from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.model.records import EventRecord, Records
 from services.executor.repositories.batches import batch_at
 from services.executor.repositories.unit_pages import find_unit, next_log_start
@@ -49,7 +49,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class UnitLogs:
     """Opens the logs of units."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, agents: JobAgents) -> None:
+    def __init__(self, database: Database, catalogue: JobCatalogue, agents: JobAgents) -> None:
         self._database = database
         self._catalogue = catalogue
         self._agents = agents

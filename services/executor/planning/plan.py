@@ -1,22 +1,12 @@
-"""How a job's units are divided into batches: a pure function of the units, the request and the resource.
+"""How a job's units are divided into batches: a pure function of the units, the request and the resource."""
 
-Local resources run one batch with a pool of slots; for SLURM see `batching`.
-"""
-
-from collections.abc import Iterator
-
-from msgspec import UNSET
-
-from services.executor.planning.batch_plan import BatchPlan
+from services.executor.model.batch_plan import BatchPlan
+from services.executor.planning.local import plan_local
 from services.executor.planning.slurm import bounds_of, plan_slurm
 from shared.slurm.answers.cluster import Partition
 from shared.slurm.requests.needs import merge_needs
-from shared.slurm.requests.times import unit_time_errors
-from stoker.contracts.jobs import JobSubmit, PlannedBatch
-from stoker.contracts.needs import Needs, SchedulingRequest
-from stoker.contracts.problems import FieldError
-from stoker.contracts.resources import LocalResourceSpec, LocalRunnerConfig, ResourceSpec
-from stoker.errors import Invalid
+from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.resources import LocalResourceSpec, ResourceSpec
 
 
 def plan_job(submit: JobSubmit, spec: ResourceSpec, cpu_count: int, partition: Partition | None = None) -> BatchPlan:
@@ -35,39 +25,3 @@ def plan_job(submit: JobSubmit, spec: ResourceSpec, cpu_count: int, partition: P
         parallel_tasks_per_job=submit.parallel_tasks_per_job,
         partition=partition,
     )
-
-
-def plan_local(submit: JobSubmit, config: LocalRunnerConfig, cpu_count: int) -> BatchPlan:
-    """One batch with as many slots as the resource allows, or fewer where the request asks for fewer.
-
-    Raises Invalid where the request asks for more than the resource's `parallel_tasks_per_job`, or for what only a
-    scheduler has.
-    """
-    if errors := list(_for_schedulers_only(submit)):
-        raise Invalid("A local resource has no scheduler", errors)
-    limit = config.parallel_tasks_per_job
-    slots = cpu_count if limit is UNSET or limit is None else limit
-    warnings = [] if submit.needs == Needs() else ["needs have no effect on a local resource"]
-    if submit.tasks_per_job is not None:
-        raise Invalid(
-            "A local resource runs each job as one batch",
-            [FieldError("tasks_per_job", "must be left out on a local resource: it has one batch a job")],
-        )
-    if submit.parallel_tasks_per_job is not None:
-        if isinstance(limit, int) and submit.parallel_tasks_per_job > limit:
-            raise Invalid(
-                "More units at once than the resource allows",
-                [FieldError("parallel_tasks_per_job", f"must be at most {limit}, the limit of this resource")],
-            )
-        slots = submit.parallel_tasks_per_job
-        if slots > cpu_count:
-            warnings.append(f"{slots} units at once on {cpu_count} CPUs")
-    total = len(submit.units)
-    return BatchPlan([PlannedBatch(index=0, first=0, unit_count=total, parallel=min(slots, total))], warnings)
-
-
-def _for_schedulers_only(request: SchedulingRequest) -> Iterator[FieldError]:
-    for name in ("account", "worker_init", "extra_lines"):
-        if getattr(request, name):
-            yield FieldError(name, "must be left out on a local resource: it is meant for SLURM")
-    yield from unit_time_errors(request.unit_time)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from services.executor.planning.batch_plan import BatchPlan
+from services.executor.model.batch_plan import BatchPlan
 from shared.slurm.answers.cluster import Partition
 from shared.slurm.requests.memory import parse_memory
 from shared.slurm.requests.needs import UnitNeeds

@@ -1,6 +1,6 @@
 """What the end of an activity does to its environment, in the transaction that makes its job final.
 
-This module is called by the one that moves jobs, and imports nothing of it.
+This module is called by the one that changes jobs, and imports nothing of it.
 """
 
 from typing import Any
@@ -12,13 +12,12 @@ from ulid import ULID
 
 from services.executor.building.requests import StoredRequest
 from services.executor.building.results import Built, read_result
+from services.executor.model.endings import NEVER_STARTED
 from services.executor.repositories import environments as rows
 from services.executor.repositories.tables import units
 from services.executor.tasks.manifest import TaskDescription, tasks_of
 from stoker.contracts.jobs import Reason
 from stoker.errors import Invalid
-
-_UNTOUCHED = Reason(code="cancelled", text="cancelled before it was started")
 
 
 async def conclude(connection: AsyncConnection, job: Row[Any], state: str, now: float) -> None:
@@ -95,7 +94,7 @@ async def _failed(
 
 
 def _reason(text: str | None) -> Reason:
-    return _UNTOUCHED if text is None else msgspec.json.decode(text, type=Reason)
+    return NEVER_STARTED if text is None else msgspec.json.decode(text, type=Reason)
 
 
 def _row(environment_id: str, package: str, task: TaskDescription, at: float) -> dict[str, Any]:

@@ -4,17 +4,21 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.kinds.verdicts import Ending
-from services.executor.progress.compute_phase import begin_compute
+from services.executor.model.endings import Ending
+from services.executor.model.json_text import encode
+from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.next_attempts import plan_next
 from services.executor.repositories.batches import move_batch
-from services.executor.repositories.progress import Moves, encode
-from services.executor.repositories.stored_submit import retries_of
-from services.executor.repositories.tables import attempts, batches, units
+from services.executor.repositories.jobs import append_units
+from services.executor.repositories.stored_submit import retries_of, submit_of
+from services.executor.repositories.tables import NO_BATCH, attempts, batches, jobs, units
 from services.executor.repositories.units import end_unfinished
+from services.executor.tasks.arguments import compute_units
+from services.executor.tasks.outputs import read_init_output
 
 
 async def end_batch(
@@ -22,7 +26,7 @@ async def end_batch(
     job: Row[Any],
     batch: Row[Any],
     how: Ending,
-    moves: Moves,
+    changes: UnitChanges,
     *,
     before: Collection[str],
 ) -> None:
@@ -40,11 +44,11 @@ async def end_batch(
         started=how.started,
         waiting=how.waiting,
         at=now,
-        moves=moves,
+        changes=changes,
         retries=retries_of(job),
     )
-    await begin_compute(connection, job, batch, moves)
-    await plan_next(connection, job, moves)
+    await _begin_compute(connection, job, batch, changes)
+    await plan_next(connection, job, changes)
 
 
 async def _add_up(connection: AsyncConnection, batch: Row[Any]) -> None:
@@ -62,3 +66,26 @@ async def _add_up(connection: AsyncConnection, batch: Row[Any]) -> None:
         "peak_memory_bytes": max(peak_memory_bytes, default=None),
     }
     await connection.execute(update(batches).where(batches.c.id == batch.id).values(**values))
+
+
+async def _begin_compute(connection: AsyncConnection, job: Row[Any], batch: Row[Any], changes: UnitChanges) -> None:
+    """Add the compute units of a locked job whose init has ended well; they wait for their batches.
+
+    `batch` is the one that has just ended. What the init answered was judged when it was stored.
+    """
+    if job.task is None or batch.phase or job.unit_count > 1:
+        return
+    submit = submit_of(job)
+    if len(submit.phases) < 2:  # noqa: PLR2004 - two phases
+        return
+    init = select(units.c.state, units.c.output).where(units.c.job_id == job.id, units.c.unit_index == 0)
+    state, output = (await connection.execute(init)).one()
+    if state != "succeeded":
+        return
+    elements = read_init_output(None if output is None else msgspec.json.decode(output))
+    arguments = [encode(one) for one in compute_units(elements, submit.arguments_parallel)]
+    if not arguments:
+        return
+    await append_units(connection, job.id, 1, arguments, [NO_BATCH] * len(arguments))
+    await connection.execute(update(jobs).where(jobs.c.id == job.id).values(unit_count=1 + len(arguments)))
+    changes.add(len(arguments))

@@ -7,41 +7,24 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from ulid import ULID
 
-from services.executor.planning.growth import grown_needs
-from services.executor.planning.slurm import Shape, batch_shape, bounds_of
-from services.executor.repositories.progress import Moves, decode_reason, encode
-from services.executor.repositories.stored_submit import connection_of, submit_of
+from services.executor.model.endings import CANCELLED_BETWEEN
+from services.executor.model.json_text import decode_reason, encode
+from services.executor.model.unit_changes import UnitChanges
+from services.executor.planning.growth import Growth, shape_of
+from services.executor.repositories.stored_submit import submit_of
 from services.executor.repositories.tables import NO_BATCH, attempts, batches, units
-from shared.slurm.requests.needs import UnitNeeds, merge_needs
-from stoker.contracts.jobs import Reason
-from stoker.contracts.resources import SlurmRunnerConfig
-
-CANCELLED_BETWEEN = Reason(code="cancelled", text="cancelled before it was tried again")
+from shared.service.ids import new_id
 
 
-class Growth(msgspec.Struct, frozen=True):
-    """Of which phase a batch's units are, and how often a lack of memory, or of time, ended their attempts before."""
-
-    memory: int = 0
-    time: int = 0
-    phase: int = 0
-
-
-def growth_of(batch: Row[Any]) -> Growth:
-    """What decides on the needs of a batch's units, besides its job."""
-    return Growth(batch.memory_growth, batch.time_growth, batch.phase)
-
-
-async def plan_next(connection: AsyncConnection, job: Row[Any], moves: Moves) -> None:
+async def plan_next(connection: AsyncConnection, job: Row[Any], changes: UnitChanges) -> None:
     """Give the units of a locked job that wait for another attempt their batches, or an end if it is cancelled."""
     query = select(units.c.unit_index).where(units.c.job_id == job.id, units.c.batch_index == NO_BATCH)
     waiting = list((await connection.execute(query.order_by(units.c.unit_index))).scalars())
     if not waiting:
         return
     if job.cancel_requested_at is not None:
-        await _cancel(connection, job.id, len(waiting), moves)
+        await _cancel(connection, job.id, len(waiting), changes)
         return
     growths = await _growths(connection, job.id)
     compound = len(submit_of(job).phases) > 1
@@ -57,47 +40,6 @@ async def plan_next(connection: AsyncConnection, job: Row[Any], moves: Moves) ->
             last += 1
             some = indices[first : first + shape.tasks_per_job]
             await _add(connection, job.id, last, some, growth, min(shape.parallel, len(some)))
-
-
-def needs_of(job: Row[Any], growth: Growth, *, max_time_seconds: float | None = None) -> UnitNeeds:
-    """What each unit of a batch of a SLURM job needs (`job`: a row with `spec` and `snapshot`)."""
-    config = _slurm_config(job)
-    request = submit_of(job, growth.phase)
-    past = ["out_of_memory"] * growth.memory + ["time_limit"] * growth.time
-    return grown_needs(
-        merge_needs(config, request),
-        request.retries,
-        past,
-        max_memory_mb=bounds_of(config.batching_config).max_memory,
-        max_time_seconds=max_time_seconds,
-    )
-
-
-def shape_of(job: Row[Any], growth: Growth, count: int, most: int) -> Shape:
-    """How so many waiting units are divided; `most` run at once where no scheduler decides. Raises Invalid."""
-    submit = submit_of(job)
-    if job.placement == "local":
-        return Shape(count, submit.phases[1].slots if growth.phase else most)
-    needs = needs_of(job, growth)
-    bounds = bounds_of(_slurm_config(job).batching_config)
-    # The division that was asked for is that of the units which come first: of the others there are fewer.
-    asked = (submit.tasks_per_job, submit.parallel_tasks_per_job) if growth.phase else (None, None)
-    return batch_shape(
-        count,
-        needs.cpus,
-        needs.memory_mb,
-        bounds,
-        tasks_per_job=asked[0],
-        parallel_tasks_per_job=asked[1],
-        one_at_a_time=needs.one_at_a_time is not None,
-    )
-
-
-def _slurm_config(job: Row[Any]) -> SlurmRunnerConfig:
-    config = connection_of(job).resource.spec.jobs_runner_config
-    if not isinstance(config, SlurmRunnerConfig):
-        raise TypeError("this job is not for SLURM")
-    return config
 
 
 async def _growths(connection: AsyncConnection, job_id: str) -> dict[int, Growth]:
@@ -121,7 +63,7 @@ async def _add(
     connection: AsyncConnection, job_id: str, batch_index: int, indices: Sequence[int], growth: Growth, parallel: int
 ) -> None:
     row = {
-        "id": str(ULID()).lower(),
+        "id": new_id(),
         "job_id": job_id,
         "batch_index": batch_index,
         "state": "planned",
@@ -155,8 +97,8 @@ def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield start, before
 
 
-async def _cancel(connection: AsyncConnection, job_id: str, count: int, moves: Moves) -> None:
-    moves.move_more(count, "waiting", "cancelled")
+async def _cancel(connection: AsyncConnection, job_id: str, count: int, changes: UnitChanges) -> None:
+    changes.move_many(count, "waiting", "cancelled")
     await connection.execute(
         update(units)
         .where(units.c.job_id == job_id, units.c.batch_index == NO_BATCH)

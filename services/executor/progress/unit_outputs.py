@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Row
 
 from services.executor.building.results import read_result
-from services.executor.progress.next_attempts import Growth, shape_of
+from services.executor.planning.growth import Growth, shape_of
 from services.executor.repositories.stored_submit import submit_of
 from services.executor.repositories.units import Verify
 from services.executor.tasks.outputs import read_init_output, read_task_output

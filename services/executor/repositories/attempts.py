@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.repositories.progress import encode
+from services.executor.model.json_text import encode
 from services.executor.repositories.tables import NO_BATCH, attempts, units
 from stoker.contracts.jobs import Reason
 from stoker.contracts.needs import Retries

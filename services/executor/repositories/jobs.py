@@ -24,11 +24,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories.events import append_event
-from services.executor.repositories.progress import counts_of, lock_job
 from services.executor.repositories.tables import batches, environments, job_files, jobs, units
 from shared.service.database.transactions import Database
-from stoker.contracts.jobs import PlannedBatch
-from stoker.errors import Conflict
+from stoker.contracts.jobs import Counts, PlannedBatch
+from stoker.errors import Conflict, NotFound
 
 # What callers see of a job; the large columns `spec` and `snapshot` stay where they are.
 SHOWN = tuple(
@@ -106,6 +105,19 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None = None
     idempotency_key: str | None = None
     body_sha256: str | None = None
+
+
+def counts_of(row: Row[Any]) -> Counts:
+    """The counts that a job's row holds."""
+    return Counts(**{name: getattr(row, name) for name in Counts.__struct_fields__})
+
+
+async def lock_job(connection: AsyncConnection, job_id: str) -> Row[Any]:
+    """The job's row, locked until the transaction ends. Raises NotFound."""
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update())).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}")
+    return row
 
 
 async def insert_job(connection: AsyncConnection, new: NewJob) -> bool:

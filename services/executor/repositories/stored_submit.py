@@ -8,7 +8,9 @@ from sqlalchemy import Row
 
 from stoker.contracts.holds import Connection
 from stoker.contracts.jobs import JobSubmit
-from stoker.contracts.needs import Needs, Retries
+from stoker.contracts.needs import Needs, Retries, SchedulingRequest
+
+_REQUEUED_AFTER = frozenset({"node_failure", "preempted"})
 
 
 class StoredPhase(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,11 @@ def connection_of(job: Row[Any]) -> Connection:
 def retries_of(job: Row[Any]) -> Retries:
     """How the units of a job are tried again; not at all once it is to be cancelled."""
     return Retries() if job.cancel_requested_at is not None else submit_of(job).retries
+
+
+def max_restarts(request: SchedulingRequest) -> int:
+    """How often SLURM may start a batch again by itself: as often as units may be tried again for its reasons."""
+    return request.retries.count if request.retries.on & _REQUEUED_AFTER else 0
 
 
 @lru_cache(maxsize=1024)

@@ -7,10 +7,11 @@ import msgspec
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.model.json_text import encode
 from services.executor.model.records import EventRecord, ReasonRecord, ResultRecord
 from services.executor.model.states import unit_may_become
+from services.executor.model.unit_changes import UnitChanges
 from services.executor.repositories import attempts
-from services.executor.repositories.progress import Moves, encode
 from services.executor.repositories.tables import units
 from stoker.contracts.events import MAX_FAILED_UNITS_PER_EVENT
 from stoker.contracts.jobs import Reason
@@ -65,11 +66,13 @@ class _UnitNow(msgspec.Struct):
 class _Applied:
     """What the records of one stretch do to the units of one batch: collected first, stored at once."""
 
-    def __init__(self, now: dict[int, _UnitNow], retries: Retries, moves: Moves, verify: Verify | None) -> None:
+    def __init__(
+        self, now: dict[int, _UnitNow], retries: Retries, changes: UnitChanges, verify: Verify | None
+    ) -> None:
         self._verify = verify
         self._now = now
         self._retries = retries
-        self._moves = moves
+        self._changes = changes
         self.requeued: list[int] = []
         self.starts: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
@@ -80,7 +83,7 @@ class _Applied:
         unit = self._unit_of(start.unit, start.attempt)
         if start.unit is None or unit is None or not unit_may_become(unit.state, "running"):
             return
-        self._moves.move(start.unit, unit.state, "running")
+        self._changes.move(start.unit, unit.state, "running")
         unit.state = "running"
         self.starts.append(
             {
@@ -109,10 +112,10 @@ class _Applied:
             return
         if state == "failed" and attempts.may_follow(self._retries, reason, unit.attempt):
             self.retried.append(result.unit)
-            self._moves.move(result.unit, unit.state, "waiting")
+            self._changes.move(result.unit, unit.state, "waiting")
             del self._now[result.unit]
         else:
-            self._moves.move(result.unit, unit.state, state, reason)
+            self._changes.move(result.unit, unit.state, state, reason)
             unit.state = state
 
     def _unit_of(self, index: int | None, attempt: int | None) -> _UnitNow | None:
@@ -123,7 +126,7 @@ class _Applied:
         if attempt > unit.attempt:
             if not unit_may_become(unit.state, "succeeded"):
                 return None
-            self._moves.move(index, unit.state, "waiting")
+            self._changes.move(index, unit.state, "waiting")
             self.requeued.append(index)
             unit.state, unit.attempt = "waiting", attempt
         return unit
@@ -135,7 +138,7 @@ async def apply_records(
     batch_index: int,
     starts: Sequence[EventRecord],
     results: Sequence[ResultRecord],
-    moves: Moves,
+    changes: UnitChanges,
     retries: Retries,
     verify: Verify | None = None,
 ) -> None:
@@ -152,7 +155,7 @@ async def apply_records(
         units.c.unit_index.between(min(touched), max(touched)),
     )
     now = {row.unit_index: _UnitNow(row.state, row.attempt) for row in await connection.execute(query)}
-    applied = _Applied(now, retries, moves, verify)
+    applied = _Applied(now, retries, changes, verify)
     finished = {(r.unit, r.attempt) for r in results if r.outcome != "interrupted"}
     for start in starts:
         if (start.unit, start.attempt) not in finished:
@@ -196,7 +199,7 @@ async def end_unfinished(
     started: tuple[str, Reason],
     waiting: tuple[str, Reason],
     at: float,
-    moves: Moves,
+    changes: UnitChanges,
     retries: Retries,
 ) -> None:
     """Give every unit of a batch that has no outcome the one for those that had `started` or were still `waiting`.
@@ -208,7 +211,7 @@ async def end_unfinished(
         retried = await attempts.begin_next_of_batch(
             connection, job_id, batch_index, old, attempts.Outcome(then, reason, at), retries
         )
-        moves.move_more(retried, old, "waiting")
+        changes.move_many(retried, old, "waiting")
     unfinished = (*of_batch, units.c.state.in_(_UNFINISHED))
     # Only the first are told one by one, the rest is counted: there may be a million.
     counted = select(units.c.state, func.count()).where(*unfinished).group_by(units.c.state)
@@ -216,10 +219,10 @@ async def end_unfinished(
     first = select(units.c.unit_index, units.c.state).where(*unfinished).order_by(units.c.unit_index)
     for row in (await connection.execute(first.limit(MAX_FAILED_UNITS_PER_EVENT))).all():
         then, reason = started if row.state == "running" else waiting
-        moves.move(row.unit_index, row.state, then, reason)
+        changes.move(row.unit_index, row.state, then, reason)
         left[row.state] -= 1
     for old, (then, reason) in (("running", started), ("waiting", waiting)):
-        moves.move_more(left.get(old, 0), old, then)
+        changes.move_many(left.get(old, 0), old, then)
         values: dict[str, Any] = {"state": then, "reason": encode(reason)}
         if old == "running":
             values["ended_at"] = at

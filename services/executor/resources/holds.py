@@ -10,9 +10,9 @@ Accepting a job
        `held`, so it is there. Nothing to do.
        Otherwise (no row, or `releasing`): PUT a hold under a new token. A token is never used again, so a release
        that is under way, of the row's old token, cannot take the new hold away.
-    2. In the transaction that stores the job, the row is looked at again under its lock. With a new token: the row
-       becomes `held` with it (or stays `held` with somebody else's, who did the same at the same time). Without: if
-       it is not `held` any more, nothing is stored, and all of it begins again with a new token.
+    2. The transaction that stores the job begins with looking at the row again, under its lock. With a new token: the
+       row becomes `held` with it (or stays `held` with somebody else's, who did the same at the same time). Without:
+       if it is not `held` any more, the transaction ends at once, and all of it begins again with a new token.
 
 Releasing
     1. In one transaction, under the row's lock: no job names the profile → the row becomes `releasing`. An accepting
@@ -27,26 +27,31 @@ they are an hour old; accepting gives up long before that. Held rows whose hold 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from ulid import ULID
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.model.absent import no_such_profile
 from services.executor.repositories import holds as rows
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
+from shared.service.ids import new_id
 from shared.service.logs import get_logger
 from stoker.clients.registry import RegistryClient
-from stoker.errors import NotFound, Unavailable
+from stoker.contracts.holds import Connection
+from stoker.errors import Conflict, Invalid, NotFound, Unavailable
 
 HOLDER = "executor"
+_TRIES = 5
 _ORPHAN_AGE = timedelta(hours=1)
 _PUT_IS_FRESH_SECONDS = 300.0
 
 log = get_logger()
 
 
-class NewHold:
+class _NewHold:
     """A hold that was put for one call, not yet the row's."""
 
     def __init__(self, token: str) -> None:
@@ -66,17 +71,42 @@ class Holds:
         self._database = database
         self._registry = registry
 
-    async def prepare(self, profile_id: str) -> NewHold | None:
+    @asynccontextmanager
+    async def storing(self, used: Connection) -> AsyncIterator[AsyncConnection]:
+        """A transaction that stores what needs a profile, which is held from its beginning and stays so.
+
+        Raises NotFound (the profile is gone), Unavailable, and what is raised within.
+        """
+        profile_id = used.profile.id
+        for _ in range(_TRIES):
+            hold = await self._prepare(profile_id)
+            try:
+                async with self._database.write() as connection:
+                    if not await _is_kept(connection, used, hold):
+                        continue
+                    yield connection
+            except (Invalid, Conflict, NotFound):
+                await self._discard(hold, profile_id)
+                raise
+            failpoint("admission.stored")
+            await self._discard(hold, profile_id)
+            return
+        raise Unavailable("The profile is being released; try again", retry_after_seconds=1)
+
+    async def _prepare(self, profile_id: str) -> _NewHold | None:
         """Put a hold if the profile is not held. Raises NotFound (the profile is gone), Unavailable."""
         async with self._database.read() as connection:
             if await rows.is_held(connection, profile_id):
                 return None
-        token = str(ULID()).lower()
-        await self._registry.put_hold(token, HOLDER, profile_id)
+        token = new_id()
+        try:
+            await self._registry.put_hold(token, HOLDER, profile_id)
+        except NotFound:
+            raise no_such_profile(profile_id) from None
         failpoint("holds.put")
-        return NewHold(token)
+        return _NewHold(token)
 
-    async def discard(self, hold: NewHold | None, profile_id: str) -> None:
+    async def _discard(self, hold: _NewHold | None, profile_id: str) -> None:
         """Release a hold that was put for nothing. Not being able to is no harm: it is released as an orphan."""
         if hold is None:
             return
@@ -129,3 +159,13 @@ class Holds:
                 log.warning("held profile is gone", profile_id=row.profile_id)
             else:
                 log.warning("lost hold put again", profile_id=row.profile_id)
+
+
+async def _is_kept(connection: AsyncConnection, used: Connection, hold: _NewHold | None) -> bool:
+    """Whether the profile is held until this transaction ends."""
+    if hold is None:
+        return await rows.is_held(connection, used.profile.id, keep=True)
+    if not hold.fresh:
+        return False
+    await rows.take(connection, used.profile.id, used.resource.id, hold.token)
+    return True

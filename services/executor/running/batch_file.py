@@ -6,8 +6,8 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy import Row
 
-from services.executor.progress.next_attempts import Growth, growth_of, needs_of
-from services.executor.repositories.stored_submit import connection_of, submit_of
+from services.executor.planning.growth import Growth, growth_of, needs_of
+from services.executor.repositories.stored_submit import connection_of, max_restarts, submit_of
 from shared.slurm.requests.times import parse_limit
 from stoker.contracts.needs import SchedulingRequest
 from stoker.contracts.resources import SlurmRunnerConfig
@@ -15,7 +15,6 @@ from stoker.contracts.resources import SlurmRunnerConfig
 _LONG_OUTPUT_BYTES = 32 * 1024 * 1024
 # A builder that is told to end has to end its installers first, and then removes what they made.
 _BUILDER_GRACE_SECONDS = 20.0
-_REQUEUED_AFTER = frozenset({"node_failure", "preempted"})
 
 
 class StagingLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +45,6 @@ class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_restarts: int = 0
     step: bool = False
     step_memory_mb: int | None = None
-
-
-def max_restarts(request: SchedulingRequest) -> int:
-    """How often SLURM may start a batch again by itself: as often as units may be tried again for its reasons."""
-    return request.retries.count if request.retries.on & _REQUEUED_AFTER else 0
 
 
 def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:

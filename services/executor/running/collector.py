@@ -11,15 +11,16 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.kinds.judges import Judge, Judged
+from services.executor.kinds.kind import Judged, Kind
 from services.executor.model.records import EventRecord, Records, ResultRecord
 from services.executor.model.states import FINAL_BATCH_STATES
+from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.batch_end import end_batch
+from services.executor.progress.settle import settle
 from services.executor.progress.unit_outputs import verifier_of
 from services.executor.repositories import leases
 from services.executor.repositories.batches import batches_of, find_batch, move_batch
-from services.executor.repositories.jobs import note_wait
-from services.executor.repositories.progress import Moves, lock_job, settle
+from services.executor.repositories.jobs import lock_job, note_wait
 from services.executor.repositories.stored_submit import retries_of
 from services.executor.repositories.units import apply_records
 from services.executor.resources.agents import JobAgents, batch_folder_of, batch_name, folder_of, native_ids_of
@@ -47,13 +48,13 @@ class Collector:
         holder: str,
         database: Database,
         agents: JobAgents,
-        judges: Mapping[str, Judge],
+        kinds: Mapping[str, Kind],
         lease_seconds: float = 30.0,
     ) -> None:
         self._holder = holder
         self._database = database
         self._agents = agents
-        self._judges = judges
+        self._kinds = kinds
         self._lease_seconds = lease_seconds
 
     async def collect(self, job_id: str, hints: Mapping[str, Observation]) -> bool:
@@ -69,7 +70,7 @@ class Collector:
         if not batches:
             return False
         agent = await self._agents.of(job)
-        judge = self._judges[job.placement]
+        judge = self._kinds[job.placement].judge
         found = await agent.find(folder_of(job), [batch_name(batch) for batch in batches], native_ids_of(batches))
         failpoint("collector.looked")
         questioned = _in_question(batches, found, hints)
@@ -92,17 +93,17 @@ class Collector:
         ended = False
         async with self._database.write() as connection:
             job = await lock_job(connection, job_id)
-            moves = Moves()
+            changes = UnitChanges()
             for batch in batches:
                 judged = verdicts.get(batch.id)
                 if judged is None:
                     continue
                 if judged.ending is not None:
                     ended = True
-                    await end_batch(connection, job, batch, judged.ending, moves, before=_LAUNCHED)
+                    await end_batch(connection, job, batch, judged.ending, changes, before=_LAUNCHED)
                 elif judged.seen:
                     await move_batch(connection, batch.id, _LAUNCHED, **judged.seen)
-            state = await settle(connection, job, moves)
+            state = await settle(connection, job, changes)
             if verdicts and state == "queued":
                 await note_wait(connection, job_id)
             if ended:
@@ -152,12 +153,12 @@ class Collector:
             elif event.event == "claimed" and present.started_at is None:
                 values |= {"state": "running", "started_at": event.at, "host": event.host}
                 values |= {"note": None, "estimated_start": None}
-        moves = Moves()
+        changes = UnitChanges()
         await move_batch(connection, batch.id, _LAUNCHED, **values)
         await apply_records(
-            connection, job_id, batch.batch_index, starts, list(results), moves, retries_of(job), verifier_of(job)
+            connection, job_id, batch.batch_index, starts, list(results), changes, retries_of(job), verifier_of(job)
         )
-        await settle(connection, job, moves)
+        await settle(connection, job, changes)
         if events.unreadable or results.unreadable:
             log.warning("records left out", batch_id=batch.id, count=events.unreadable + results.unreadable)
         return True

@@ -5,7 +5,6 @@ answer was lost, leaves a state from which the same steps lead to the same end. 
 settled by the claim on the resource.
 """
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,22 +12,25 @@ from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.building.uv_program import UvSending
-from services.executor.kinds.launchers import Launcher
-from services.executor.kinds.verdicts import Ending
+from services.executor.kinds.kind import Kind, Launcher
+from services.executor.model.endings import GIVEN_UP, NEVER_STARTED, ending_unstarted
 from services.executor.model.states import FINAL_JOB_STATES
+from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.batch_end import end_batch
+from services.executor.progress.settle import settle
 from services.executor.repositories import leases
 from services.executor.repositories.batches import batches_of, move_batch
-from services.executor.repositories.progress import Moves, lock_job, settle
+from services.executor.repositories.jobs import lock_job
 from services.executor.repositories.tables import jobs
 from services.executor.resources.agents import JobAgents, batch_folder_of, batch_name, folder_of
 from services.executor.running.batch_file import StagingLimits
 from services.executor.running.staging import batch_entries, job_entries
-from shared.pipes import AgentConnection, Launch, Refused, Revocation
+from shared.pipes import AgentConnection, LaunchOutcome, Refused, Revocation
 from shared.service.bus import Bus
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
 from shared.service.logs import get_logger
+from stoker.backoff import pause_seconds
 from stoker.contracts.jobs import Reason
 from stoker.contracts.watches import WATCHES_CHANNEL
 from stoker.errors import Invalid, StokerError, Unavailable
@@ -36,6 +38,7 @@ from stoker.errors import Invalid, StokerError, Unavailable
 log = get_logger()
 
 _LAUNCHED = ("launching", "queued", "running")
+_FIRST_PAUSE_SECONDS = 0.5
 _PASSING = frozenset({"ENOSPC", "EDQUOT", "EIO", "ESTALE"})
 """What a resource refuses only for now: the job waits, says so, and can be cancelled."""
 
@@ -50,7 +53,7 @@ class Dispatcher:
         database: Database,
         bus: Bus,
         agents: JobAgents,
-        launchers: Mapping[str, Launcher],
+        kinds: Mapping[str, Kind],
         limits: StagingLimits,
         uv: UvSending,
         lease_seconds: float = 30.0,
@@ -60,7 +63,7 @@ class Dispatcher:
         self._database = database
         self._bus = bus
         self._agents = agents
-        self._launchers = launchers
+        self._kinds = kinds
         self._limits = limits
         self._uv = uv
         self._lease_seconds = lease_seconds
@@ -111,7 +114,7 @@ class Dispatcher:
         refused = {name: batch for batch in launching if _failed(answers.get(name := batch_name(batch)))}
         async with self._database.write() as connection:
             locked = await lock_job(connection, job.id)
-            moves = Moves()
+            changes = UnitChanges()
             for batch in launching:
                 answer = answers.get(batch_name(batch))
                 if answer is None:
@@ -119,8 +122,8 @@ class Dispatcher:
                 if answer.state == "launched":
                     await move_batch(connection, batch.id, ("launching",), state="queued", native_id=answer.native_id)
                 elif answer.state == "revoked":
-                    await _end(connection, locked, batch, "revoked", _revoked(locked), moves)
-            await settle(connection, locked, moves)
+                    await _end(connection, locked, batch, "revoked", _revoked(locked), changes)
+            await settle(connection, locked, changes)
             if not refused:
                 await leases.release(connection, job.id, self._holder)
         failpoint("dispatcher.launched")
@@ -151,7 +154,7 @@ class Dispatcher:
             for batch in new:
                 await move_batch(connection, batch.id, ("planned",), staged=True)
             await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
-            await settle(connection, await lock_job(connection, job.id), Moves())
+            await settle(connection, await lock_job(connection, job.id), UnitChanges())
         failpoint("dispatcher.staged")
 
     async def _intend(self, job_id: str) -> list[Row[Any]]:
@@ -167,7 +170,7 @@ class Dispatcher:
             for batch in await batches_of(connection, job_id, ("planned",)):
                 if batch.staged:
                     await move_batch(connection, batch.id, ("planned",), state="launching")
-            await settle(connection, job, Moves())
+            await settle(connection, job, UnitChanges())
             return await batches_of(connection, job_id, ("launching",))
 
     async def _stop(self, agent: AgentConnection, job: Row[Any]) -> None:
@@ -194,18 +197,18 @@ class Dispatcher:
         failpoint("dispatcher.after_revoke")
         # Before the rows forget them: a launch that is left in a queue would start only to find its batch taken.
         await self._launcher_of(job).recall(agent, job, list(left.values()))
-        moves = Moves()
+        changes = UnitChanges()
         async with self._database.write() as connection:
             locked = await lock_job(connection, job.id)
             for name, batch in left.items():
                 if _is_revoked(claims[name]):
-                    await _end(connection, locked, batch, "revoked", outcome, moves)
+                    await _end(connection, locked, batch, "revoked", outcome, changes)
                 elif batch.native_id is None:
                     # Its launch was never recorded, and yet somebody claimed it: it is watched like any other.
                     await move_batch(
                         connection, batch.id, ("launching",), state="queued", native_id=claims[name].claim.native_id
                     )
-            await settle(connection, locked, moves)
+            await settle(connection, locked, changes)
         return [name for name in left if not _is_revoked(claims[name])]
 
     async def _abandon(
@@ -220,17 +223,19 @@ class Dispatcher:
             await self._fail(job.id, _LAUNCHED, reason)
 
     async def _fail(self, job_id: str, states: tuple[str, ...], reason: Reason) -> None:
-        moves = Moves()
+        changes = UnitChanges()
         async with self._database.write() as connection:
             locked = await lock_job(connection, job_id)
             for batch in await batches_of(connection, job_id, states):
-                await _end(connection, locked, batch, "ended", ("failed", reason), moves)
-            await settle(connection, locked, moves)
+                await _end(connection, locked, batch, "ended", ("failed", reason), changes)
+            await settle(connection, locked, changes)
             await leases.release(connection, job_id, self._holder)
 
     async def _rest(self, job: Row[Any], message: str, seconds: float | None) -> None:
-        ceiling = min(self._longest_pause_seconds, 0.5 * 2 ** min(job.tries, 16))
-        pause = max(seconds or 0.0, random.uniform(ceiling / 2, ceiling))  # noqa: S311 - jitter
+        grown = pause_seconds(
+            job.tries + 1, first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=self._longest_pause_seconds
+        )
+        pause = max(seconds or 0.0, grown)
         log.warning("job waits", job_id=job.id, reason=message, seconds=round(pause, 2))
         async with self._database.write() as connection:
             await leases.postpone(connection, job.id, pause, message)
@@ -252,7 +257,7 @@ class Dispatcher:
             await self._rest(job, again.message, None)
 
     def _launcher_of(self, job: Row[Any]) -> Launcher:
-        return self._launchers[job.placement]
+        return self._kinds[job.placement].launcher
 
     async def _hint(self) -> None:
         """Tell the poller that the watch list changed; it looks every few seconds anyway."""
@@ -262,7 +267,7 @@ class Dispatcher:
             log.info("hint not sent", reason=error.message)
 
 
-def _failed(answer: Launch | None) -> bool:
+def _failed(answer: LaunchOutcome | None) -> bool:
     return answer is not None and answer.state == "failed"
 
 
@@ -272,8 +277,8 @@ def _is_revoked(revocation: Revocation) -> bool:
 
 def _revoked(job: Row[Any]) -> tuple[str, Reason]:
     if job.cancel_requested_at is not None:
-        return "cancelled", Reason(code="cancelled", text="cancelled before it was started")
-    return "lost", Reason(code="interrupted", text="given up before it was started")
+        return "cancelled", NEVER_STARTED
+    return "lost", GIVEN_UP
 
 
 async def _end(
@@ -282,8 +287,8 @@ async def _end(
     batch: Row[Any],
     state: str,
     outcome: tuple[str, Reason],
-    moves: Moves,
+    changes: UnitChanges,
 ) -> None:
     """End a batch that no runner ran."""
-    how = Ending(state, outcome[1], started=outcome, waiting=outcome)
-    await end_batch(connection, job, batch, how, moves, before=("planned", *_LAUNCHED))
+    how = ending_unstarted(state, *outcome)
+    await end_batch(connection, job, batch, how, changes, before=("planned", *_LAUNCHED))

@@ -4,13 +4,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.building.results import Built, command_of
-from services.executor.environments.access import check_id, no_such_environment
+from services.executor.model.absent import check_id, no_such_environment
 from services.executor.planning.plan import plan_job
 from services.executor.repositories import environments as rows
 from services.executor.repositories.stored_submit import StoredPhase, StoredSubmit
 from services.executor.tasks.arguments import Phase, phases_of
 from services.executor.tasks.manifest import TaskDescription
 from services.executor.tasks.needs import merged
+from shared.service.database.transactions import Database
 from stoker.contracts.holds import Connection
 from stoker.contracts.jobs import JobSubmit
 from stoker.contracts.problems import FieldError
@@ -19,6 +20,15 @@ from stoker.errors import Conflict, Invalid, NotFound
 
 _MANY_UNITS = 1000
 _FILES = ["--args-json", "{args_json}", "--out-json", "{out_json}"]
+
+
+async def expanded(database: Database, submit: JobSubmit, used: Connection, cpu_count: int) -> StoredSubmit:
+    """The call that runs a task, with its command and units. Raises as `expand`; Invalid: it does not fit."""
+    async with database.read() as connection:
+        found = await expand(connection, submit, used)
+    if len(found.phases) < 2:  # noqa: PLR2004 - two phases
+        return found
+    return _with_slots(found, used.resource.spec, cpu_count)
 
 
 async def expand(connection: AsyncConnection, submit: JobSubmit, used: Connection) -> StoredSubmit:
@@ -56,7 +66,7 @@ async def expand(connection: AsyncConnection, submit: JobSubmit, used: Connectio
     )
 
 
-def with_slots(submit: StoredSubmit, spec: ResourceSpec, cpu_count: int) -> StoredSubmit:
+def _with_slots(submit: StoredSubmit, spec: ResourceSpec, cpu_count: int) -> StoredSubmit:
     """A compound task's call whose second phase is known to fit the resource. Raises Invalid."""
     second = submit.phases[1]
     wanted = msgspec.structs.replace(

@@ -4,7 +4,7 @@ import time
 
 from services.poller.cluster.scheduler_calls import SchedulerCalls
 from services.poller.cluster.viewpoint import MIN_INTERVAL_SECONDS, Viewpoint
-from services.poller.connections import Connections
+from shared.service.connections import Connections
 from stoker.errors import StokerError
 
 BELIEVED_SECONDS = 300.0

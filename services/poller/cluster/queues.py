@@ -10,9 +10,9 @@ from msgspec import Meta
 
 from services.poller.cluster.queue_rows import queue_entry
 from services.poller.cluster.viewpoint import position
-from services.poller.connections import Connections
 from services.poller.resource_watch import ResourceWatch
 from services.poller.watcher import Watcher
+from shared.service.connections import Connections
 from shared.service.web.cursors import encode_cursor
 from stoker.contracts.keys import Caller
 from stoker.contracts.profiles import LocalProfileSpec

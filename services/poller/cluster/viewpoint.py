@@ -4,8 +4,8 @@ import time
 
 import msgspec
 
-from services.poller.pauses import Pauses
 from shared.slurm.answers.queue import Queue, QueueRow
+from stoker.backoff import Pauses
 
 MIN_INTERVAL_SECONDS = 1.0
 """A scheduler is asked at most once in so long: it has others to serve."""

@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from services.poller.cluster.habits import ClusterHabits
 from services.poller.cluster.scheduler_calls import SchedulerCalls
 from services.poller.cluster.viewpoint import QueueLook, Viewpoint, ordered, position
-from services.poller.connections import Connections
 from services.poller.health import HealthBook
 from services.poller.publisher import Publisher
-from services.poller.racing import set_within
 from services.poller.sightings import Sightings
+from shared.service.connections import Connections
 from shared.service.logs import get_logger
+from shared.service.waiting import set_within
 from shared.slurm.answers.digests import digests_of
 from shared.slurm.answers.native_ids import array_job
 from shared.slurm.answers.queue import Queue, QueueRow

@@ -39,7 +39,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
-class Launch(msgspec.Struct, frozen=True, kw_only=True):
+class LaunchOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of launching one batch.
 
     `launched`: a runner holds (or is about to take) the batch's claim, `native_id` names it. `revoked`: the batch
@@ -218,7 +218,7 @@ class CommandEnd(msgspec.Struct, frozen=True):
 class LaunchAnswer(msgspec.Struct, frozen=True):
     """Per batch name."""
 
-    batches: dict[str, Launch]
+    batches: dict[str, LaunchOutcome]
 
 
 class FindAnswer(msgspec.Struct, frozen=True):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.pipes import JOBS, AgentConnection, Launch, Place
+from shared.pipes import JOBS, AgentConnection, LaunchOutcome, Place
 from shared.pipes.local import open_local_pipe
 from shared.remote.common import claims
 from tests.workshop import Workshop, results_of, soon
 
 ROUNDS = 1000
 
-Launches = asyncio.Task[dict[str, Launch]]
+Launches = asyncio.Task[dict[str, LaunchOutcome]]
 
 
 def contend(folder: str, name: str, kind: str, together: Barrier) -> None:

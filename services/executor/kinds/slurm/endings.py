@@ -6,7 +6,7 @@ import re
 import msgspec
 
 from services.executor.kinds.slurm.evidence import Sight, SlurmEvidence
-from services.executor.kinds.verdicts import Ending
+from services.executor.model.endings import Ending, ending_unstarted
 from shared.pipes import Evidence
 from shared.slurm.requests.script import WARNING_SIGNAL
 from stoker.contracts.jobs import Reason
@@ -44,26 +44,6 @@ _OUTCOMES = {
     "interrupted": "lost",
     "cancelled": "cancelled",
 }
-_CANCELLED = Reason(code="cancelled", text="cancelled before it had ended")
-_NEVER_STARTED = Reason(code="cancelled", text="cancelled before it was started")
-_MISSING = Reason(code="vanished", text="the runner ended without recording what became of this unit")
-
-
-def ending_complete() -> Ending:
-    """The runner says that it ran every unit: what has no result all the same is lost."""
-    return Ending("ended", None, ("lost", _MISSING), ("lost", _MISSING))
-
-
-def ending_cancelled(*, revoked: bool) -> Ending:
-    """The end of a batch that somebody had asked to be cancelled."""
-    state = "revoked" if revoked else "ended"
-    return Ending(state, _CANCELLED, ("cancelled", _CANCELLED), ("cancelled", _NEVER_STARTED))
-
-
-def ending_given_up() -> Ending:
-    """The end of a batch that was claimed for the service while nothing was wrong with it."""
-    reason = Reason(code="interrupted", text="given up before any launch of it had started")
-    return Ending("revoked", reason, ("lost", reason), ("lost", reason))
 
 
 def ending_vanished(evidence: SlurmEvidence, sight: Sight | None, *, absent_since: float, claimed: bool) -> Ending:
@@ -75,7 +55,7 @@ def ending_vanished(evidence: SlurmEvidence, sight: Sight | None, *, absent_sinc
     if recorded is not None:
         how += f"; the accounting says {recorded.state.word}"
     reason = Reason(code="vanished", text=f"SLURM has shown no trace of it in {where} for {minutes} minutes{how}")
-    return Ending("lost", reason, ("lost", reason), ("lost", reason))
+    return ending_unstarted("lost", "lost", reason)
 
 
 def ending_of(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Ending:

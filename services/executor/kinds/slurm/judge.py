@@ -7,17 +7,15 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from services.executor.kinds.judges import Judged
-from services.executor.kinds.launchers import Launcher
+from services.executor.kinds.kind import Judged, Launcher
 from services.executor.kinds.slurm.evidence import CLOCK_SLACK_SECONDS, EndSeen, KnownLaunch, SlurmEvidence
 from services.executor.kinds.slurm.looks import SchedulerLooks
 from services.executor.kinds.slurm.verdicts import End, GoOn, Graces, judge_slurm
-from services.executor.progress.next_attempts import growth_of, needs_of
+from services.executor.planning.growth import growth_of, needs_of
 from services.executor.repositories.jobs import is_to_be_cancelled
 from services.executor.repositories.launches import Launch, launches_of
-from services.executor.repositories.stored_submit import submit_of
+from services.executor.repositories.stored_submit import max_restarts, submit_of
 from services.executor.resources.agents import JobAgents, batch_name, folder_of, native_ids_of
-from services.executor.running.batch_file import max_restarts
 from shared.pipes import AgentConnection, Evidence
 from shared.service.database.transactions import Database
 from shared.service.logs import get_logger

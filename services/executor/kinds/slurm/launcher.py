@@ -12,16 +12,15 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from services.executor.kinds.launchers import Launched
+from services.executor.kinds.kind import Launched
 from services.executor.kinds.slurm.evidence import CLOCK_SLACK_SECONDS
 from services.executor.kinds.slurm.looks import SchedulerLooks
-from services.executor.progress.next_attempts import Growth, growth_of, needs_of
+from services.executor.planning.growth import Growth, growth_of, needs_of
 from services.executor.repositories import launches as rows
-from services.executor.repositories.progress import lock_job
-from services.executor.repositories.stored_submit import connection_of, submit_of
+from services.executor.repositories.jobs import lock_job
+from services.executor.repositories.stored_submit import connection_of, max_restarts, submit_of
 from services.executor.resources.agents import JobAgents, batch_name, folder_of
-from services.executor.running.batch_file import max_restarts
-from shared.pipes import JOBS, AgentConnection, Launch
+from shared.pipes import JOBS, AgentConnection, LaunchOutcome
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
 from shared.service.logs import get_logger
@@ -55,7 +54,7 @@ class SlurmLauncher:
     async def launch(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> Launched:
         """See `Launcher`."""
         connection = await self._agents.connection_of(job)
-        answers: dict[str, Launch] = {}
+        answers: dict[str, LaunchOutcome] = {}
         for launch in await self._intended(job, connection, batches):
             if launch.state == "accepted":
                 answers |= _launched(launch, batches)
@@ -125,7 +124,7 @@ class SlurmLauncher:
         connection: Connection,
         launch: rows.Launch,
         batches: Sequence[Row[Any]],
-    ) -> dict[str, Launch]:
+    ) -> dict[str, LaunchOutcome]:
         """Call sbatch for an intent, or learn what became of it."""
         covered = [batch for batch in batches if launch.covers(batch.batch_index)]
         script, arguments = await self._order(agent, job, connection, launch, covered)
@@ -142,7 +141,7 @@ class SlurmLauncher:
             await self._store(launch, **values)
             failpoint("slurm_launcher.accepted")
             return {
-                batch_name(batch): Launch(
+                batch_name(batch): LaunchOutcome(
                     state="launched", native_id=f"{array_job_id}_{batch.batch_index - launch.part.base}"
                 )
                 for batch in covered
@@ -154,7 +153,7 @@ class SlurmLauncher:
             )
         log.warning("launch refused", job_id=job.id, marker=launch.marker, reason=answer.text)
         message = f"SLURM refused the job: {answer.text}"
-        return {batch_name(batch): Launch(state="failed", message=message) for batch in covered}
+        return {batch_name(batch): LaunchOutcome(state="failed", message=message) for batch in covered}
 
     async def _order(
         self,
@@ -255,9 +254,9 @@ def _parts(batches: Sequence[Row[Any]], max_array_size: int) -> list[ArrayPart]:
     return [part for indices in groups.values() for part in split_array(sorted(indices), max_array_size)]
 
 
-def _launched(launch: rows.Launch, batches: Sequence[Row[Any]]) -> dict[str, Launch]:
+def _launched(launch: rows.Launch, batches: Sequence[Row[Any]]) -> dict[str, LaunchOutcome]:
     return {
-        batch_name(batch): Launch(state="launched", native_id=launch.native_id(batch.batch_index))
+        batch_name(batch): LaunchOutcome(state="launched", native_id=launch.native_id(batch.batch_index))
         for batch in batches
         if launch.covers(batch.batch_index)
     }

@@ -10,13 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from services.executor.kinds.slurm.endings import (
-    ending_cancelled,
-    ending_complete,
-    ending_given_up,
-    ending_of,
-    ending_vanished,
-)
+from services.executor.kinds.slurm.endings import ending_of, ending_vanished
 from services.executor.kinds.slurm.evidence import (
     CLOCK_SLACK_SECONDS,
     EndSeen,
@@ -26,7 +20,7 @@ from services.executor.kinds.slurm.evidence import (
     SlurmEvidence,
     look_up,
 )
-from services.executor.kinds.verdicts import Ending
+from services.executor.model.endings import GIVEN_UP, Ending, ending_cancelled, ending_complete, ending_unstarted
 from shared.pipes import Evidence
 from shared.slurm.answers.reasons import pending_reason
 
@@ -88,7 +82,7 @@ def judge_slurm(evidence: SlurmEvidence, graces: Graces) -> GoOn | End:
     if files.end is not None and files.end.how == "complete":
         return End(ending=ending_complete())
     if files.end is not None and evidence.cancel_requested:
-        return End(ending=ending_cancelled(revoked=False))
+        return End(ending=ending_cancelled("ended"))
     known = (launch for launch in evidence.launches if launch.native_id == claim.native_id)
     # The record of a launch may have been lost; what all launches have in common still tells it from strangers.
     holder = next(known, KnownLaunch(claim.native_id, 0.0))
@@ -142,7 +136,7 @@ def _unclaimed(evidence: SlurmEvidence, files: Evidence, graces: Graces) -> GoOn
 def _revoked(evidence: SlurmEvidence, files: Evidence) -> End:
     """No launch will ever run it; what is left to say is why."""
     if evidence.cancel_requested:
-        return End(ending=ending_cancelled(revoked=True))
+        return End(ending=ending_cancelled("revoked"))
     sights = [look_up(evidence, launch) for launch in evidence.launches]
     ended = [sight for sight in sights if sight.end is not None]
     if ended:
@@ -150,7 +144,7 @@ def _revoked(evidence: SlurmEvidence, files: Evidence) -> End:
     if evidence.absent_since is not None:
         last = sights[-1] if sights else None
         return End(ending=ending_vanished(evidence, last, absent_since=evidence.absent_since, claimed=False))
-    return End(ending=ending_given_up())
+    return End(ending=ending_unstarted("revoked", "lost", GIVEN_UP))
 
 
 def _awaited(evidence: SlurmEvidence, files: Evidence, sight: Sight, end: EndSeen, graces: Graces) -> str | None:
@@ -165,7 +159,7 @@ def _awaited(evidence: SlurmEvidence, files: Evidence, sight: Sight, end: EndSee
 
 
 def _cancelled_or(evidence: SlurmEvidence, ending: Ending) -> Ending:
-    return ending_cancelled(revoked=False) if evidence.cancel_requested else ending
+    return ending_cancelled("ended") if evidence.cancel_requested else ending
 
 
 def _alive(sight: Sight, state: Literal["queued", "running"]) -> GoOn:
