@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.jobs.admission import Admission
 from services.executor.model.requests import Request
 from services.executor.repositories import holds as hold_rows
 from services.executor.repositories.notifying import NotifyingDatabase
 from services.executor.repositories.tables import jobs
-from services.executor.resources.profiles import Profiles
 from services.executor.resources.holds import HOLDER, Holds
+from services.executor.resources.profiles import Profiles
 from shared.service.connections import Connections
 from shared.service.database.transactions import Database
 from stoker.clients.executor import ExecutorClient
