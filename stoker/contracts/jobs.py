@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from stoker.contracts.needs import SchedulingRequest
+from stoker.contracts.resources import AbsolutePath
 from stoker.contracts.tasks import TaskRun
 
 MAX_UNITS = 1_000_000
@@ -59,7 +60,9 @@ class JobSubmit(SchedulingRequest, forbid_unknown_fields=True, kw_only=True):
     the unit's index, and `{args.NAME}` by the argument NAME (strings as they are, other values as JSON).
     Instead of both, `task` names a task of an environment and what it runs on: command and units follow from it,
     and `needs` go before those of the package.
-    `files` (relative name to base64 content) are put into the job's working folder, where units run.
+    `files` (relative name to base64 content) are put into the job's working folder, where units run. `cache_dir` is
+    the cache folder of units on the resource (`FRACTAL_CACHE_DIR`), instead of the profile's or one in the user's
+    home.
     """
 
     profile_id: str
@@ -71,6 +74,7 @@ class JobSubmit(SchedulingRequest, forbid_unknown_fields=True, kw_only=True):
     environment: dict[str, str] = {}  # noqa: RUF012 - the same
     tasks_per_job: Annotated[int, Meta(ge=1)] | None = None
     parallel_tasks_per_job: Annotated[int, Meta(ge=1)] | None = None
+    cache_dir: AbsolutePath | None = None
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

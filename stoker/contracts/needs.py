@@ -27,7 +27,8 @@ class Needs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """What one unit needs; what is left out comes from the resource's configuration.
 
     `mem` is per unit (on each node, where `nodes` is above 1); `time` is the limit of a batch, as SLURM writes it.
-    `gres` and `gpus` are per unit too: a batch that runs several units at once asks for their sum.
+    `gres` and `gpus` are per unit too: a batch that runs several units at once asks for their sum. `needs_gpu` adds
+    the resource's GPU configuration; false says so against a package that asks for it.
     """
 
     cpus_per_task: AtLeastOne | UnsetType = UNSET
@@ -39,7 +40,18 @@ class Needs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     nodelist: str | UnsetType = UNSET
     exclude: str | UnsetType = UNSET
     nodes: AtLeastOne | UnsetType = UNSET
-    needs_gpu: bool = False
+    needs_gpu: bool | UnsetType = UNSET
+
+
+class PartNeeds(Needs, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What one part of a task needs (its init, or what runs for each image), and how its units are put together.
+
+    `extra_lines`, `tasks_per_job` and `parallel_tasks_per_job` mean what they mean in a submit call, for this part.
+    """
+
+    extra_lines: Annotated[list[str], Meta(max_length=MAX_EXTRA_LINES)] = []
+    tasks_per_job: AtLeastOne | UnsetType = UNSET
+    parallel_tasks_per_job: AtLeastOne | UnsetType = UNSET
 
 
 class Retries(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -58,9 +70,10 @@ class Retries(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class SchedulingRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """How the units of a submit call are run; `unit_time` and `retries` mean the same on every resource.
 
-    `needs` have no effect on a local resource, and `account`, `worker_init` and `extra_lines` are refused there.
-    `worker_init` are shell lines that run before the work, and `extra_lines` are single lines: `#SBATCH` options, or
-    shell. `unit_time` is the limit of one unit, written like `needs.time`; the runner ends a unit that reaches it.
+    `needs` have no effect on a local resource, and `account` and `extra_lines` are refused there. `worker_init` are
+    shell lines that run before the work: once a batch in SLURM, before each unit on a local resource. `extra_lines`
+    are single lines: `#SBATCH` options, or shell. `unit_time` is the limit of one unit, written like `needs.time`;
+    the runner ends a unit that reaches it.
     """
 
     needs: Needs = Needs()

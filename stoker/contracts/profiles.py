@@ -11,9 +11,14 @@ from stoker.contracts.resources import AbsolutePath, Name, ResourceType, Usernam
 class LocalProfileSpec(
     msgspec.Struct, tag_field="resource_type", tag="local", forbid_unknown_fields=True, kw_only=True
 ):
-    """Nobody in particular: units run as the service's own user."""
+    """Nobody in particular: units run as the service's own user.
+
+    In profiles of every kind `cache_dir` is the cache folder of units, instead of one in the user's home: where many
+    people share a user, each of them can have one.
+    """
 
     name: Name
+    cache_dir: AbsolutePath | UnsetType = UNSET
 
 
 class SlurmSudoProfileSpec(
@@ -24,6 +29,7 @@ class SlurmSudoProfileSpec(
     name: Name
     username: Username
     jobs_remote_dir: AbsolutePath | UnsetType = UNSET
+    cache_dir: AbsolutePath | UnsetType = UNSET
 
 
 class SlurmSshProfileSpec(
@@ -37,6 +43,7 @@ class SlurmSshProfileSpec(
     jobs_remote_dir: AbsolutePath
     tasks_remote_dir: AbsolutePath
     pixi_cache_dir: AbsolutePath | UnsetType = UNSET
+    cache_dir: AbsolutePath | UnsetType = UNSET
 
 
 ProfileSpec = LocalProfileSpec | SlurmSudoProfileSpec | SlurmSshProfileSpec

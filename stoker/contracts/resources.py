@@ -63,7 +63,11 @@ class BatchingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SlurmRunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """How jobs run on a SLURM cluster."""
+    """How jobs run on a SLURM cluster.
+
+    `gpu_slurm_config` goes before the default for units that need a GPU: each key that is written in it, and all of
+    its extra lines together, take the place of the default's.
+    """
 
     default_slurm_config: SlurmConfig
     batching_config: BatchingConfig
@@ -73,6 +77,8 @@ class SlurmRunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """How many SLURM jobs of one submit call run at the same time (the array's `%N`); not written: any number."""
     units_as_steps: bool | UnsetType = UNSET
     """Whether SLURM confines each unit in a job step of its own: slow, some ten units a second."""
+    prevent_job_accounts: bool | UnsetType = UNSET
+    """Whether jobs may not name an account of their own: the configuration's holds, or the user's default."""
 
 
 BuildMemory = Annotated[str, Meta(description="an amount with a unit K, M, G or T", examples=["8G"])]

@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from stoker.contracts.needs import Needs
+from stoker.contracts.needs import PartNeeds
 
 MAX_COMPUTE_UNITS = 100_000
 """How many compute units the init of a compound task may ask for."""
@@ -16,7 +16,8 @@ TaskType = Literal["non_parallel", "parallel", "compound", "converter_non_parall
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task of an environment, as its package's manifest describes it.
 
-    `non_parallel` is what runs once (the init of a compound task), `parallel` what runs for each image.
+    `non_parallel` is what runs once (the init of a compound task), `parallel` what runs for each image. `warnings`
+    say what of the manifest has no effect, where there is something.
     """
 
     id: str
@@ -25,8 +26,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     package_version: str
     name: str
     type: TaskType
-    needs_non_parallel: Needs | None = None
-    needs_parallel: Needs | None = None
+    needs_non_parallel: PartNeeds | None = None
+    needs_parallel: PartNeeds | None = None
     input_types: dict[str, bool] = {}
     output_types: dict[str, bool] = {}
     args_schema_non_parallel: dict[str, Any] | None = None
@@ -38,6 +39,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     modality: str | None = None
     tags: list[str] = []
     authors: str | None = None
+    warnings: list[str] | UnsetType = UNSET
 
 
 class TaskRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -53,8 +55,8 @@ class TaskRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     zarr_urls: list[Annotated[str, Meta(min_length=1)]] = []
     arguments_non_parallel: dict[str, Any] = {}
     arguments_parallel: dict[str, Any] = {}
-    needs_non_parallel: Needs = Needs()
-    needs_parallel: Needs = Needs()
+    needs_non_parallel: PartNeeds = PartNeeds()
+    needs_parallel: PartNeeds = PartNeeds()
 
 
 class ImageUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,7 +11,7 @@ import pytest
 from stoker.contracts.environments import Activity, Environment, EnvironmentCreate, EnvironmentFromPypi, Freeze
 from stoker.contracts.jobs import Reason
 from stoker.contracts.keys import AccessKey, Caller, NewAccessKey
-from stoker.contracts.needs import Needs
+from stoker.contracts.needs import PartNeeds
 from stoker.contracts.problems import FieldError, Problem
 from stoker.contracts.profiles import Profile, ProfileSpec
 from stoker.contracts.queues import ClusterQueue, QueueEntry
@@ -139,8 +139,8 @@ TASK = Task(
     package_version="1.5.0",
     name="Cellpose",
     type="compound",
-    needs_non_parallel=Needs(mem="1G"),
-    needs_parallel=Needs(cpus_per_task=4, mem=16000, needs_gpu=True),
+    needs_non_parallel=PartNeeds(mem="1G"),
+    needs_parallel=PartNeeds(cpus_per_task=4, mem=16000, needs_gpu=True),
     input_types={"3D": True},
     args_schema_parallel={"type": "object"},
     args_schema_version="pydantic_v2",

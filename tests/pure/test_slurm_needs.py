@@ -7,7 +7,7 @@ import pytest
 from shared.slurm.requests.gpus import count_gpus, count_gres, multiply_gpus, multiply_gres
 from shared.slurm.requests.needs import UnitNeeds, merge_needs
 from stoker.contracts.needs import SchedulingRequest
-from stoker.contracts.resources import SlurmRunnerConfig
+from stoker.contracts.resources import BatchingConfig, SlurmConfig, SlurmRunnerConfig
 from stoker.errors import Invalid
 
 BATCHING = {
@@ -72,9 +72,8 @@ def test_the_request_wins_over_both() -> None:
 
 
 def test_extra_lines_are_kept_in_order_options_before_shell() -> None:
-    default = DEFAULT | {"extra_lines": ["module load a", "#SBATCH --qos=low"]}
-    gpu = {"extra_lines": ["#SBATCH --nice=5 -H"]}
-    needs = merge(default, gpu, needs={"needs_gpu": True}, extra_lines=["export B=1", "#SBATCH --licenses matlab:1"])
+    default = DEFAULT | {"extra_lines": ["module load a", "#SBATCH --qos=low", "#SBATCH --nice=5 -H"]}
+    needs = merge(default, extra_lines=["export B=1", "#SBATCH --licenses matlab:1"])
     assert needs.options == [("--qos=low",), ("--nice=5",), ("-H",), ("--licenses", "matlab:1")]
     assert needs.shell_lines == ["module load a", "export B=1"]
 
@@ -165,13 +164,58 @@ def test_all_wrong_values_are_told_at_once() -> None:
     assert set(found) == {"needs.mem", "needs.time", "account", "unit_time", "worker_init"}
 
 
-def test_the_account_comes_from_the_request_alone() -> None:
-    default = DEFAULT | {"account": "site"}
+@pytest.mark.parametrize("site", [{"account": "site"}, {"extra_lines": ["#SBATCH --account=site"]}])
+def test_the_configurations_account_holds_unless_the_job_names_one(site: dict[str, Any]) -> None:
+    default = DEFAULT | site
+    assert merge(default).account == "site"
+    assert merge(default).warnings == []
     assert merge(default, account="lab").account == "lab"
-    needs = merge(default)
-    assert needs.account is None
-    assert any("account" in warning for warning in needs.warnings)
-    assert merge(extra_lines=["#SBATCH -A lab"]).account == "lab"
+    assert merge(default, extra_lines=["#SBATCH -A lab"]).account == "lab"
+    assert merge(default, {"account": "gpus"}, needs={"needs_gpu": True}).account == "gpus"
+
+
+@pytest.mark.parametrize(
+    ("request_", "path"),
+    [({"account": "lab"}, "account"), ({"extra_lines": ["#SBATCH --account=lab"]}, "extra_lines")],
+)
+def test_an_administrator_can_keep_jobs_from_naming_an_account(request_: dict[str, Any], path: str) -> None:
+    config = SlurmRunnerConfig(
+        default_slurm_config=msgspec.convert(DEFAULT | {"account": "site"}, SlurmConfig),
+        batching_config=msgspec.convert(BATCHING, BatchingConfig),
+        prevent_job_accounts=True,
+    )
+    assert merge_needs(config, SchedulingRequest()).account == "site"
+    with pytest.raises(Invalid) as caught:
+        merge_needs(config, msgspec.convert(request_, SchedulingRequest))
+    assert [(error.path, "may not name an account" in error.message) for error in caught.value.errors] == [
+        (path, True)
+    ]
+
+
+def test_lines_and_options_of_the_gpu_configuration_take_the_place_of_the_defaults() -> None:
+    default = DEFAULT | {"extra_lines": ["#SBATCH --qos=normal", "module load a"]}
+    gpu = {"partition": "gpu", "extra_lines": ["#SBATCH --qos=gpu", "#SBATCH --gres=gpu:1"]}
+    needs = merge(default, gpu, needs={"needs_gpu": True}, extra_lines=["export B=1"])
+    assert (needs.options, needs.shell_lines, needs.gres) == ([("--qos=gpu",)], ["export B=1"], "gpu:1")
+    without = merge(default, {"partition": "gpu"}, needs={"needs_gpu": True})
+    assert (without.options, without.shell_lines) == ([("--qos=normal",)], ["module load a"])
+    assert merge(default, gpu, needs={"needs_gpu": False}).options == [("--qos=normal",)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gres", "gpus"),
+    [
+        ({"gpus": "1"}, {"gres": "gpu:v100:1"}, "gpu:v100:1", None),
+        ({"gres": "gpu:1"}, {"gpus": "v100:1"}, None, "v100:1"),
+        ({"gres": "lustre"}, {"gpus": "1"}, "lustre", "1"),
+        ({"gpus": "1"}, {"extra_lines": ["#SBATCH --gres=gpu:1"]}, "gpu:1", None),
+    ],
+)
+def test_the_gpu_configuration_says_how_gpus_are_asked_for(
+    before: dict[str, Any], after: dict[str, Any], gres: str | None, gpus: str | None
+) -> None:
+    needs = merge(DEFAULT | before, after, needs={"needs_gpu": True})
+    assert (needs.gres, needs.gpus) == (gres, gpus)
 
 
 def test_gpus_in_two_ways_are_refused_with_both_places() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from services.executor.tasks.arguments import Phase, compute_units, phases_of
 from services.executor.tasks.manifest import TaskDescription, tasks_of
-from stoker.contracts.needs import Needs
+from stoker.contracts.needs import PartNeeds
 from stoker.contracts.tasks import ComputeUnit, TaskRun
 from stoker.errors import Invalid
 from tests.workshop.packages import manifest
@@ -34,7 +34,7 @@ def task(kind: str, **more: Any) -> TaskDescription:
         "converter_non_parallel": ONCE,
         "converter_compound": ONCE | EACH,
     }[kind]
-    return tasks_of(manifest({"name": "t", "type": kind, **executables, **more})).tasks[0]
+    return tasks_of(manifest({"name": "t", "type": kind, **executables, **more}))[0]
 
 
 def run(**more: Any) -> TaskRun:
@@ -88,8 +88,8 @@ def test_a_converter_gets_no_images(kind: str, phases: int) -> None:
 
 def test_each_phase_has_its_own_needs() -> None:
     description = task("compound", meta_non_parallel={"mem": 1}, meta_parallel={"mem": 2})
-    found = phases_of(description, run(zarr_dir="/d", needs_parallel=Needs(cpus_per_task=3)))
-    assert [phase.needs for phase in found] == [Needs(mem=1), Needs(mem=2, cpus_per_task=3)]
+    found = phases_of(description, run(zarr_dir="/d", needs_parallel=PartNeeds(cpus_per_task=3)))
+    assert [phase.needs for phase in found] == [PartNeeds(mem=1), PartNeeds(mem=2, cpus_per_task=3)]
 
 
 def test_what_a_task_gets_must_be_there() -> None:

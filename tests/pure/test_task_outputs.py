@@ -23,10 +23,30 @@ def test_an_init_may_ask_for_nothing(output: Any) -> None:
 
 
 def test_five_thousand_compute_units_are_fine_and_too_many_are_not() -> None:
-    element = {"zarr_url": "/a", "init_args": {}}
-    assert len(read_init_output({"parallelization_list": [element] * 5000})) == 5000
+    elements = [{"zarr_url": f"/{number}", "init_args": {}} for number in range(MAX_COMPUTE_UNITS + 1)]
+    assert len(read_init_output({"parallelization_list": elements[:5000]})) == 5000
     with pytest.raises(Invalid, match="has 100,001 elements, the limit is 100,000"):
-        read_init_output({"parallelization_list": [element] * (MAX_COMPUTE_UNITS + 1)})
+        read_init_output({"parallelization_list": elements})
+
+
+def test_what_an_init_names_twice_runs_once_in_the_place_of_the_first() -> None:
+    first, second = {"zarr_url": "/b", "init_args": {"x": {"p": 1, "q": 2}}}, {"zarr_url": "/a"}
+    again = [{"init_args": {"x": {"q": 2, "p": 1}}, "zarr_url": "/b"}, {"zarr_url": "/a", "init_args": {}}]
+    other = {"zarr_url": "/b", "init_args": {"x": {"p": 1}}}
+    found = read_init_output({"parallelization_list": [first, second, *again, other]})
+    assert [(one.zarr_url, one.init_args) for one in found] == [
+        ("/b", first["init_args"]),
+        ("/a", None),
+        ("/b", other["init_args"]),
+    ]
+
+
+def test_identical_updates_are_one_and_different_ones_of_an_image_are_refused() -> None:
+    update = {"zarr_url": "/a", "types": {"3D": True}}
+    found = read_task_output({"image_list_updates": [update, update | {"attributes": {}}, {"zarr_url": "/b"}]})
+    assert [one.zarr_url for one in found.image_list_updates or []] == ["/a", "/b"]
+    with pytest.raises(Invalid, match="/a more than once, and not with the same values"):
+        read_task_output({"image_list_updates": [update, {"zarr_url": "/a"}]})
 
 
 @pytest.mark.parametrize(
@@ -70,7 +90,6 @@ def test_images_are_updated_and_removed() -> None:
         ({"image_list_updates": [{"attributes": {}}]}, "zarr_url"),
         ({"image_list_updates": [{"zarr_url": "/a", "types": {"3D": "yes"}}]}, "types"),
         ({"image_list_removals": [1]}, "image_list_removals"),
-        ({"image_list_updates": [{"zarr_url": "/a"}] * 2}, "/a more than once"),
         ({"image_list_updates": [{"zarr_url": "/a"}], "image_list_removals": ["/a"]}, "both in image_list_updates"),
     ],
 )

@@ -16,13 +16,17 @@ from shared.service.database.transactions import Database
 from stoker.clients.executor import ExecutorClient
 from stoker.contracts.jobs import Job, PlannedBatch, Unit
 from stoker.contracts.keys import Caller
-from stoker.errors import Conflict, NotFound
+from stoker.errors import Conflict, Invalid, NotFound
 from tests.waiting import until
 from tests.workshop.serving import World, ended, problem
 
 pytestmark = pytest.mark.anyio
 # Waits until a file is there, so that the test decides when a unit ends.
 UNTIL_FILE = 'while [ ! -e "$0" ]; do sleep 0.02; done'
+
+
+async def said(client: ExecutorClient, job: Job, index: int = 0) -> str:
+    return b"".join([chunk async for chunk in client.unit_log(job.id, index)]).decode()
 
 
 async def test_a_job_runs_and_its_results_come_in_order(world: World, working: ExecutorClient) -> None:
@@ -39,6 +43,41 @@ async def test_a_job_runs_and_its_results_come_in_order(world: World, working: E
     [batch] = [batch async for batch in working.batches(job.id)]
     assert (batch.state, batch.counts.succeeded) == ("ended", 20)
     assert [entry.resource_id for entry in (await working.usage()).resources] == [world.resource.id]
+
+
+async def test_a_jobs_own_lines_run_in_a_shell_before_each_unit_on_a_local_resource(
+    world: World, working: ExecutorClient
+) -> None:
+    submit = world.submission(
+        "sh", "-c", 'echo "$GREETING {unit}, $0"', "{args.word}", units=[{"word": "{unit}"}] * 2
+    )
+    submit.worker_init = "GREETING='{unit} and $HOME'\nexport GREETING\n"
+    over = await ended(working, (await working.submit(submit)).id)
+    assert over.state == "succeeded", over
+    assert over.command == submit.command
+    lines = [await said(working, over, index) for index in range(2)]
+    assert lines == [f"{{unit}} and $HOME {index}, {{unit}}\n" for index in range(2)]
+    submit.worker_init = "echo no licence; exit 7"
+    failed = await ended(working, (await working.submit(submit)).id)
+    assert (failed.state, (await working.unit(failed.id, 0)).exit_code) == ("failed", 7)
+
+
+async def test_the_cache_folder_is_the_jobs_or_the_profiles(
+    world: World, working: ExecutorClient, tmp_path: Path
+) -> None:
+    show = ["sh", "-c", 'echo "$FRACTAL_CACHE_DIR $STOKER_CACHE_DIR"; test -d "$FRACTAL_CACHE_DIR"']
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    submit = world.submission(*show)
+    submit.cache_dir = str(own)
+    over = await ended(working, (await working.submit(submit)).id)
+    assert (over.state, await said(working, over)) == ("succeeded", f"{own} {own}\n")
+    await world.registry_client.patch_profile(world.profile.id, {"cache_dir": str(shared)})
+    over = await ended(working, (await working.submit(world.submission(*show))).id)
+    assert (over.state, await said(working, over)) == ("succeeded", f"{shared} {shared}\n")
+    submit.cache_dir = "/a/../b"
+    with pytest.raises(Invalid) as caught:
+        await working.submit(submit)
+    assert [error.path for error in caught.value.errors] == ["cache_dir"]
 
 
 async def test_jobs_are_listed_from_the_newest_with_filters_and_cursors(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
+from shared.remote.runner.units.environment import CACHE_VARIABLES
 from shared.service.web.bodies.expectations import cut
 from stoker.contracts.jobs import MAX_FILES_BYTES, MAX_UNITS, JobSubmit
 from stoker.contracts.problems import FieldError
@@ -69,6 +70,8 @@ def _texts(submit: JobSubmit) -> Iterator[FieldError]:
     for i, argument in enumerate(submit.command):
         if "\0" in argument:
             yield FieldError(f"command[{i}]", "must not hold a NUL character")
+    if submit.cache_dir is not None and ("\0" in submit.cache_dir or ".." in submit.cache_dir.split("/")):
+        yield FieldError("cache_dir", 'must be an absolute path without "..", such as "/data/me/cache"')
 
 
 def _environment(submit: JobSubmit) -> Iterator[FieldError]:
@@ -77,7 +80,8 @@ def _environment(submit: JobSubmit) -> Iterator[FieldError]:
         if not _VARIABLE.fullmatch(name):
             yield FieldError(path, "is no variable name: letters, digits and _, not a digit first")
         elif name.startswith(_OWN_VARIABLES):
-            yield FieldError(path, "is set by Stoker itself; choose another name")
+            instead = "set cache_dir instead" if name in CACHE_VARIABLES else "choose another name"
+            yield FieldError(path, f"is set by Stoker itself; {instead}")
         if "\0" in value:
             yield FieldError(path, "must not hold a NUL character")
 

@@ -62,7 +62,7 @@ def needs_of(job: Row[Any], growth: Growth, *, max_time_seconds: float | None = 
 
 def shape_of(job: Row[Any], growth: Growth, count: int, most: int) -> Shape:
     """How so many waiting units are divided; `most` run at once where no scheduler decides. Raises Invalid."""
-    submit = submit_of(job)
+    submit = submit_of(job, growth.phase)
     if job.placement == "local":
         return Shape(count, submit.phases[1].slots if growth.phase else most)
     needs = needs_of(job, growth)

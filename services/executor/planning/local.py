@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from services.executor.model.batch_plan import BatchPlan
+from shared.slurm.requests.needs import worker_init_errors
 from shared.slurm.requests.times import unit_time_errors
 from stoker.contracts.jobs import JobSubmit, PlannedBatch
 from stoker.contracts.needs import Needs, SchedulingRequest
@@ -43,7 +44,8 @@ def plan_local(submit: JobSubmit, config: LocalRunnerConfig, cpu_count: int) -> 
 
 
 def _for_schedulers_only(request: SchedulingRequest) -> Iterator[FieldError]:
-    for name in ("account", "worker_init", "extra_lines"):
+    for name, instead in (("account", ""), ("extra_lines", "; shell lines belong in worker_init")):
         if getattr(request, name):
-            yield FieldError(name, "must be left out on a local resource: it is meant for SLURM")
+            yield FieldError(name, f"must be left out on a local resource: it is meant for SLURM{instead}")
+    yield from worker_init_errors(request.worker_init)
     yield from unit_time_errors(request.unit_time)

@@ -52,7 +52,7 @@ async def _made(
     package, version = built.package or environment.package, built.version or built.installed_version
     if kind == "create":
         try:
-            described = tasks_of(built.manifest or {}).tasks
+            described = tasks_of(built.manifest or {})
         except Invalid as error:
             return Reason(code="manifest_invalid", text=error.message)
         stored = [_row(environment.id, package, task, now + place / 1000) for place, task in enumerate(described)]

@@ -14,11 +14,18 @@ _REQUEUED_AFTER = frozenset({"node_failure", "preempted"})
 
 
 class StoredPhase(msgspec.Struct, frozen=True, kw_only=True):
-    """A phase of a task's job. `slots`: how many of its units run at once on a local resource."""
+    """A phase of a task's job. `slots`: how many of its units run at once on a local resource.
+
+    `complete`: lines and division into batches are the phase's own, and go before the call's.
+    """
 
     command: list[str]
     needs: Needs = Needs()
     slots: int = 1
+    complete: bool = False
+    extra_lines: list[str] = []
+    tasks_per_job: int | None = None
+    parallel_tasks_per_job: int | None = None
 
 
 class StoredSubmit(JobSubmit, forbid_unknown_fields=False, kw_only=True):
@@ -32,7 +39,7 @@ class StoredSubmit(JobSubmit, forbid_unknown_fields=False, kw_only=True):
 
 
 def submit_of(job: Row[Any], phase: int = 0) -> StoredSubmit:
-    """The submit call of a job (a row with `spec`), with command and needs of one of its phases."""
+    """The submit call of a job (a row with `spec`), with what one of its phases has of its own."""
     return _submit(job.spec, phase)
 
 
@@ -51,13 +58,26 @@ def max_restarts(request: SchedulingRequest) -> int:
     return request.retries.count if request.retries.on & _REQUEUED_AFTER else 0
 
 
+def of_phase(submit: StoredSubmit, phase: int) -> StoredSubmit:
+    """The call with what one of its phases has of its own."""
+    one = submit.phases[phase]
+    found = msgspec.structs.replace(submit, command=one.command, needs=one.needs)
+    if not one.complete:
+        return found
+    return msgspec.structs.replace(
+        found,
+        extra_lines=one.extra_lines,
+        tasks_per_job=one.tasks_per_job,
+        parallel_tasks_per_job=one.parallel_tasks_per_job,
+    )
+
+
 @lru_cache(maxsize=1024)
 def _submit(text: str, phase: int) -> StoredSubmit:
     found = msgspec.json.decode(text, type=StoredSubmit)
     if not found.phases:
         return found
-    one = found.phases[phase]
-    return msgspec.structs.replace(found, command=one.command, needs=one.needs)
+    return of_phase(found, phase)
 
 
 @lru_cache(maxsize=1024)

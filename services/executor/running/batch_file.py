@@ -7,7 +7,8 @@ from msgspec import UNSET
 from sqlalchemy import Row
 
 from services.executor.planning.growth import Growth, growth_of, needs_of
-from services.executor.repositories.stored_submit import connection_of, max_restarts, submit_of
+from services.executor.repositories.stored_submit import StoredSubmit, connection_of, max_restarts, submit_of
+from shared.remote.runner.units.environment import CACHE_VARIABLES
 from shared.slurm.requests.times import parse_limit
 from stoker.contracts.needs import SchedulingRequest
 from stoker.contracts.resources import SlurmRunnerConfig
@@ -15,6 +16,7 @@ from stoker.contracts.resources import SlurmRunnerConfig
 _LONG_OUTPUT_BYTES = 32 * 1024 * 1024
 # A builder that is told to end has to end its installers first, and then removes what they made.
 _BUILDER_GRACE_SECONDS = 20.0
+_LINES = "STOKER_WORKER_INIT"
 
 
 class StagingLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +52,15 @@ class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
     """The bytes of a batch's file."""
     submit = submit_of(job, batch.phase)
+    local = job.placement == "local"
     common = BatchFile(
         format=1,
         job_id=job.id,
         batch_id=batch.id,
         index=batch.batch_index,
         parallel=batch.parallel,
-        command=submit.command,
-        environment=submit.environment,
+        command=_after_lines(submit) if local else submit.command,
+        environment=_environment(job, submit, local=local),
         mark=batch.id,
         output_limit_bytes=max(limits.output_limit_bytes, _least_output_limit(job, batch)),
         kill_grace_seconds=max(limits.kill_grace_seconds, _BUILDER_GRACE_SECONDS if job.kind == "activity" else 0.0),
@@ -65,7 +68,7 @@ def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
     )
     growth = growth_of(batch)
     config = connection_of(job).resource.spec.jobs_runner_config
-    if job.placement == "local" or not isinstance(config, SlurmRunnerConfig):
+    if local or not isinstance(config, SlurmRunnerConfig):
         return msgspec.json.encode(msgspec.structs.replace(common, unit_time_seconds=_unit_time(submit, growth)))
     needs = needs_of(job, growth)
     return msgspec.json.encode(
@@ -80,6 +83,28 @@ def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
             step_memory_mb=needs.memory_mb,
         )
     )
+
+
+def _after_lines(submit: StoredSubmit) -> list[str]:
+    """The command of units without a batch script: the job's own lines run in a shell, which becomes the command.
+
+    The lines travel in the environment: in the command, what looks like a placeholder would be replaced.
+    """
+    if not submit.worker_init.strip():
+        return submit.command
+    return ["/bin/sh", "-c", f'eval "${_LINES}"\nexec "$@"', "worker_init", *submit.command]
+
+
+def _environment(job: Row[Any], submit: StoredSubmit, *, local: bool) -> dict[str, str]:
+    """The variables of the call, with what it, or the profile, says beside them."""
+    lines = {_LINES: submit.worker_init} if local and submit.worker_init.strip() else {}
+    profile = connection_of(job).profile.spec
+    cache = submit.cache_dir if submit.cache_dir is not None else profile.cache_dir
+    return {
+        **dict.fromkeys(CACHE_VARIABLES if isinstance(cache, str) else (), str(cache)),
+        **submit.environment,
+        **lines,
+    }
 
 
 def _least_output_limit(job: Row[Any], batch: Row[Any]) -> int:

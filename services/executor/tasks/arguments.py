@@ -9,7 +9,7 @@ from services.executor.tasks.manifest import TaskDescription
 from services.executor.tasks.needs import merged
 from services.executor.tasks.schemas import schema_errors
 from stoker.contracts.jobs import MAX_UNITS
-from stoker.contracts.needs import Needs
+from stoker.contracts.needs import PartNeeds
 from stoker.contracts.problems import FieldError
 from stoker.contracts.tasks import ComputeUnit, TaskRun
 from stoker.errors import Invalid
@@ -30,7 +30,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     name: PhaseName
     executable: str
     units: list[dict[str, Any]] | None
-    needs: Needs
+    needs: PartNeeds
 
 
 def phases_of(task: TaskDescription, run: TaskRun) -> list[Phase]:

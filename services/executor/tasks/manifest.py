@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from services.executor.tasks.needs import needs_of
 from shared.remote.builder.failures import Failure
 from shared.remote.builder.packages import manifest as manifests
-from stoker.contracts.needs import Needs
+from stoker.contracts.needs import PartNeeds
 from stoker.contracts.tasks import TaskType
 from stoker.errors import Invalid
 
@@ -20,8 +21,8 @@ class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
     type: TaskType
     executable_non_parallel: str | None = None
     executable_parallel: str | None = None
-    needs_non_parallel: Needs | None = None
-    needs_parallel: Needs | None = None
+    needs_non_parallel: PartNeeds | None = None
+    needs_parallel: PartNeeds | None = None
     input_types: dict[str, bool] = {}
     output_types: dict[str, bool] = {}
     args_schema_non_parallel: dict[str, Any] | None = None
@@ -33,13 +34,8 @@ class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
     modality: str | None = None
     tags: list[str] = []
     authors: str | None = None
-
-
-class Tasks(msgspec.Struct, frozen=True):
-    """The tasks of a manifest, and what of it was left out (in words)."""
-
-    tasks: list[TaskDescription]
-    warnings: list[str]
+    warnings: list[str] | UnsetType = UNSET
+    """What of it has no effect, in words."""
 
 
 _AS_THEY_ARE = (
@@ -56,23 +52,22 @@ _AS_THEY_ARE = (
 )
 
 
-def tasks_of(manifest: Mapping[str, Any]) -> Tasks:
+def tasks_of(manifest: Mapping[str, Any]) -> list[TaskDescription]:
     """Return the tasks; fields that are not known are tolerated. Raises Invalid, saying what is wrong."""
     try:
         checked: dict[str, Any] = manifests.checked(dict(manifest))
     except Failure as failure:
         raise Invalid(failure.text, slug=failure.code.replace("_", "-")) from failure
-    warnings: list[str] = []
     shared: dict[str, Any] = {
         "args_schema_version": _text(checked, "args_schema_version"),
         "authors": _text(checked, "authors"),
     }
-    tasks = [_task(task, shared, warnings) for task in checked["task_list"]]
-    return Tasks(tasks, warnings)
+    return [_task(task, shared) for task in checked["task_list"]]
 
 
-def _task(task: Mapping[str, Any], shared: dict[str, Any], warnings: list[str]) -> TaskDescription:
+def _task(task: Mapping[str, Any], shared: dict[str, Any]) -> TaskDescription:
     written: dict[str, Any] = {name: task.get(name) for name in _AS_THEY_ARE}
+    warnings: list[str] = []
     return TaskDescription(
         **written,
         **shared,
@@ -81,13 +76,17 @@ def _task(task: Mapping[str, Any], shared: dict[str, Any], warnings: list[str]) 
         input_types=_flags(task, "input_types"),
         output_types=_flags(task, "output_types"),
         tags=list(task.get("tags") or []),
+        warnings=warnings or UNSET,
     )
 
 
-def _needs(task: Mapping[str, Any], part: str, warnings: list[str]) -> Needs | None:
+def _needs(task: Mapping[str, Any], part: str, warnings: list[str]) -> PartNeeds | None:
+    meta = task.get(f"meta_{part}") or {}
     if task.get(f"executable_{part}") is None:
+        if meta:
+            warnings.append(f"meta_{part} is left out: the task has no such part")
         return None
-    found, words = needs_of(task.get(f"meta_{part}") or {}, f"task {task['name']!r}: meta_{part}")
+    found, words = needs_of(meta, f"meta_{part}")
     warnings += words
     return found
 

@@ -7,15 +7,16 @@ from services.executor.building.results import Built, command_of
 from services.executor.model.absent import check_id, no_such_environment
 from services.executor.planning.plan import plan_job
 from services.executor.repositories import environments as rows
-from services.executor.repositories.stored_submit import StoredPhase, StoredSubmit
+from services.executor.repositories.stored_submit import StoredPhase, StoredSubmit, of_phase
 from services.executor.tasks.arguments import Phase, phases_of
 from services.executor.tasks.manifest import TaskDescription
 from services.executor.tasks.needs import merged
 from shared.service.database.transactions import Database
 from stoker.contracts.holds import Connection
 from stoker.contracts.jobs import JobSubmit
+from stoker.contracts.needs import Needs, PartNeeds
 from stoker.contracts.problems import FieldError
-from stoker.contracts.resources import ResourceSpec
+from stoker.contracts.resources import LocalResourceSpec, ResourceSpec, SlurmConfig
 from stoker.errors import Conflict, Invalid, NotFound
 
 _MANY_UNITS = 1000
@@ -53,30 +54,30 @@ async def expand(connection: AsyncConnection, submit: JobSubmit, used: Connectio
     except Invalid as error:
         told = [FieldError(f"task.{one.path}", one.message) for one in error.errors]
         raise Invalid(error.message, told) from error
-    kept = [_kept(phase, submit, built) for phase in phases]
-    # What is kept of the call is what the first phase needs; each batch is planned by its own phase.
+    kept = [kept_phase(phase, submit, built, used.resource.spec) for phase in phases]
     values = {name: getattr(submit, name) for name in submit.__struct_fields__}
-    values |= {"command": kept[0].command, "needs": kept[0].needs, "units": phases[0].units or [], "task": None}
-    return StoredSubmit(
+    values |= {"units": phases[0].units or [], "task": None}
+    stored = StoredSubmit(
         **values,
         phases=kept,
         environment_id=environment.id,
         task_name=described.name,
         arguments_parallel=run.arguments_parallel if len(kept) > 1 else {},
     )
+    # What is kept of the call is what the first phase needs; each batch is planned by its own phase.
+    return of_phase(stored, 0)
 
 
 def _with_slots(submit: StoredSubmit, spec: ResourceSpec, cpu_count: int) -> StoredSubmit:
     """A compound task's call whose second phase is known to fit the resource. Raises Invalid."""
-    second = submit.phases[1]
-    wanted = msgspec.structs.replace(
-        submit, command=second.command, needs=second.needs, units=[{}] * _MANY_UNITS, tasks_per_job=None
-    )
-    if submit.tasks_per_job is not None:
-        wanted = msgspec.structs.replace(wanted, parallel_tasks_per_job=None)
+    first, second = submit.phases
+    wanted = msgspec.structs.replace(of_phase(submit, 1), units=[{}] * _MANY_UNITS)
+    if wanted.tasks_per_job is not None:
+        # So many units make more batches than there may be, perhaps; how many there are is not known yet.
+        wanted = msgspec.structs.replace(wanted, tasks_per_job=None, parallel_tasks_per_job=None)
     plan = plan_job(wanted, spec, cpu_count)
     slots = max(batch.parallel for batch in plan.batches)
-    return msgspec.structs.replace(submit, phases=[submit.phases[0], msgspec.structs.replace(second, slots=slots)])
+    return msgspec.structs.replace(submit, phases=[first, msgspec.structs.replace(second, slots=slots)])
 
 
 async def require_ready(connection: AsyncConnection, environment_id: str) -> None:
@@ -93,11 +94,41 @@ def check_ready(environment_id: str, state: str) -> None:
         raise Conflict(f"Environment {environment_id} is not ready: it is {state}")
 
 
-def _kept(phase: Phase, submit: JobSubmit, built: Built) -> StoredPhase:
+def kept_phase(phase: Phase, submit: JobSubmit, built: Built, spec: ResourceSpec) -> StoredPhase:
+    """What a phase has of its own: the call's word goes before that for its part, which goes before the package's."""
+    part = merged(phase.needs, submit.needs)
+    each, at_once = _division(part, submit, spec)
     return StoredPhase(
-        command=[_literal(part) for part in command_of(built, phase.executable)] + _FILES,
-        needs=merged(phase.needs, submit.needs),
+        command=[_literal(one) for one in command_of(built, phase.executable)] + _FILES,
+        needs=Needs(**{name: getattr(part, name) for name in Needs.__struct_fields__}),
+        complete=True,
+        extra_lines=_lines(part, submit, spec),
+        tasks_per_job=each,
+        parallel_tasks_per_job=at_once,
     )
+
+
+def _lines(part: PartNeeds, submit: JobSubmit, spec: ResourceSpec) -> list[str]:
+    """The lines of the part that are not there anyhow, and the call's. No part's fit a local resource."""
+    if isinstance(spec, LocalResourceSpec):
+        return submit.extra_lines
+    config = spec.jobs_runner_config
+    layers = [config.default_slurm_config, config.gpu_slurm_config]
+    there = {line for layer in layers if isinstance(layer, SlurmConfig) for line in layer.extra_lines or []}
+    own = [line for line in part.extra_lines if line not in there and line not in submit.extra_lines]
+    return [*own, *submit.extra_lines]
+
+
+def _division(part: PartNeeds, submit: JobSubmit, spec: ResourceSpec) -> tuple[int | None, int | None]:
+    """How many units a batch has, and how many of them run at once: by the call if it says so, else by the part."""
+    if submit.tasks_per_job is not None or submit.parallel_tasks_per_job is not None:
+        return submit.tasks_per_job, submit.parallel_tasks_per_job
+    each, at_once = part.tasks_per_job or None, part.parallel_tasks_per_job or None
+    if isinstance(spec, LocalResourceSpec):
+        limit = spec.jobs_runner_config.parallel_tasks_per_job
+        return None, min(at_once, limit) if at_once and isinstance(limit, int) else at_once
+    # A package may say how many units run at once only: that is for machines without a scheduler.
+    return (each, at_once) if each and at_once else (None, None)
 
 
 def _literal(part: str) -> str:

@@ -11,7 +11,7 @@ from services.registry.rules.texts import Wrong
 from shared.service.web.bodies.errors import Rules
 from stoker.contracts.profiles import LocalProfileSpec, ProfileSpec, SlurmSshProfileSpec, SlurmSudoProfileSpec
 
-_FOLDERS = ("ssh_key_path", "jobs_remote_dir", "tasks_remote_dir", "pixi_cache_dir")
+_FOLDERS = ("ssh_key_path", "jobs_remote_dir", "tasks_remote_dir", "pixi_cache_dir", "cache_dir")
 
 
 def _profile(fields: Mapping[str, Any]) -> Wrong:

@@ -1,7 +1,8 @@
 """What one unit of a job needs, from the resource's configuration and the request.
 
 Later wins: default configuration, GPU configuration if `needs_gpu` (only the keys that were written), the request's
-needs. Extra lines of all of them are kept, in that order. The account comes from the request alone.
+needs. Extra lines of the GPU configuration take the place of the default's, and so does the way in which it asks for
+GPUs; the request's lines follow. The request's account goes before the configuration's, unless jobs may not name one.
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ from stoker.contracts.problems import FieldError
 from stoker.contracts.resources import SlurmConfig, SlurmRunnerConfig
 from stoker.errors import Invalid
 
+_GPU = "jobs_runner_config.gpu_slurm_config"
 _ELSEWHERE = frozenset({"extra_lines", "needs_gpu"})
 _GPUS_SOMEHOW = frozenset({"gpus-per-node", "gpus-per-socket", "gpus-per-task", "tres-per-task", "tres-per-job"})
 """Options that ask for GPUs, or may, in a way that is not multiplied here."""
@@ -76,22 +78,28 @@ def merge_needs(config: SlurmRunnerConfig, request: SchedulingRequest) -> UnitNe
         for field, value in (layer.values | read.fields).items():
             origin = _join(layer.path, field) if field in layer.values else layer.lines_path
             errors += check_value(field, value, origin)
+            if layer.path == _GPU:
+                _forget_other_way(field, merged)
             merged[field], origins[field] = value, origin
     errors += _repeated(layers, lines)
     errors += _asked_twice(merged, origins)
     errors += _request_errors(request)
+    if config.prevent_job_accounts is True and origins.get("account") in {"account", "extra_lines"}:
+        message = "must be left out: on this resource jobs may not name an account (prevent_job_accounts)"
+        errors.append(FieldError(origins["account"], message))
     if errors:
         raise Invalid("The needs of this job make no sense on this resource", errors)
-    # Whoever pays is named by the request: not by the configuration of a resource that many share.
-    written_account = merged.pop("account", None)
-    merged["account"] = request.account or lines[-1].fields.get("account")
-    return _needs(merged, lines, request, list(_warnings(config, request, merged, written_account)))
+    return _needs(merged, lines, request, list(_warnings(config, request, merged)))
 
 
 def _layers(config: SlurmRunnerConfig, request: SchedulingRequest) -> Iterator[_Layer]:
-    yield _config_layer(config.default_slurm_config, "jobs_runner_config.default_slurm_config")
-    if request.needs.needs_gpu and isinstance(config.gpu_slurm_config, SlurmConfig):
-        yield _config_layer(config.gpu_slurm_config, "jobs_runner_config.gpu_slurm_config")
+    gpu = config.gpu_slurm_config if request.needs.needs_gpu else None
+    default = config.default_slurm_config
+    if isinstance(gpu, SlurmConfig) and gpu.extra_lines is not UNSET:
+        default = msgspec.structs.replace(default, extra_lines=UNSET)
+    yield _config_layer(default, "jobs_runner_config.default_slurm_config")
+    if isinstance(gpu, SlurmConfig):
+        yield _config_layer(gpu, _GPU)
     values = _written(request.needs)
     if request.account is not None:
         values["account"] = request.account
@@ -107,6 +115,14 @@ def _written(struct: msgspec.Struct) -> dict[str, Any]:
     """Return the fields that were written, by name."""
     values = {name: getattr(struct, name) for name in struct.__struct_fields__ if name not in _ELSEWHERE}
     return {name: value for name, value in values.items() if value is not UNSET}
+
+
+def _forget_other_way(field: str, merged: dict[str, Any]) -> None:
+    """GPUs are asked for in `gres` or in `gpus`: what comes later says how."""
+    if field == "gres":
+        merged.pop("gpus", None)
+    elif field == "gpus" and count_gres(str(merged.get("gres", ""))) != 0:
+        merged.pop("gres", None)
 
 
 def _join(path: str, field: str) -> str:
@@ -137,9 +153,14 @@ def _asked_twice(merged: dict[str, Any], origins: dict[str, str]) -> Iterator[Fi
         yield FieldError(origins["gpus"], message)
 
 
-def _request_errors(request: SchedulingRequest) -> Iterator[FieldError]:
-    if any(ord(character) < ord(" ") and character not in "\n\r\t" for character in request.worker_init):
+def worker_init_errors(lines: str) -> Iterator[FieldError]:
+    """Yield what is wrong with a job's own shell lines."""
+    if any(ord(character) < ord(" ") and character not in "\n\r\t" for character in lines):
         yield FieldError("worker_init", "must be shell lines without control characters")
+
+
+def _request_errors(request: SchedulingRequest) -> Iterator[FieldError]:
+    yield from worker_init_errors(request.worker_init)
     yield from unit_time_errors(request.unit_time)
 
 
@@ -159,7 +180,7 @@ def _needs(
         unit_time_seconds=None if request.unit_time is None else parse_limit(request.unit_time),
         nodes=nodes,
         partition=merged.get("partition"),
-        account=merged["account"],
+        account=merged.get("account"),
         constraint=merged.get("constraint"),
         nodelist=merged.get("nodelist"),
         exclude=merged.get("exclude"),
@@ -189,12 +210,8 @@ def _asks_for_gpus(option: tuple[str, ...]) -> bool:
     return len(name) > 1 and any(known.startswith(name) for known in _GPUS_SOMEHOW)
 
 
-def _warnings(
-    config: SlurmRunnerConfig, request: SchedulingRequest, merged: dict[str, Any], written_account: str | None
-) -> Iterator[str]:
+def _warnings(config: SlurmRunnerConfig, request: SchedulingRequest, merged: dict[str, Any]) -> Iterator[str]:
     if "mem" not in merged:
         yield "neither the resource nor the request says how much memory a unit needs: the cluster's default holds"
     if request.needs.needs_gpu and not isinstance(config.gpu_slurm_config, SlurmConfig):
         yield "needs_gpu is set, and this resource has no gpu_slurm_config: no GPU is asked for because of it"
-    if written_account is not None and merged["account"] is None:
-        yield "the account in the resource's configuration is not used: a job's account comes from its submit request"
