@@ -29,7 +29,7 @@ async def expanded(database: Database, submit: JobSubmit, used: Connection, cpu_
         found = await expand(connection, submit, used)
     if len(found.phases) < 2:  # noqa: PLR2004 - two phases
         return found
-    return _with_slots(found, used.resource.spec, cpu_count)
+    return with_slots(found, used.resource.spec, cpu_count)
 
 
 async def expand(connection: AsyncConnection, submit: JobSubmit, used: Connection) -> StoredSubmit:
@@ -68,7 +68,7 @@ async def expand(connection: AsyncConnection, submit: JobSubmit, used: Connectio
     return of_phase(stored, 0)
 
 
-def _with_slots(submit: StoredSubmit, spec: ResourceSpec, cpu_count: int) -> StoredSubmit:
+def with_slots(submit: StoredSubmit, spec: ResourceSpec, cpu_count: int) -> StoredSubmit:
     """A compound task's call whose second phase is known to fit the resource. Raises Invalid."""
     first, second = submit.phases
     wanted = msgspec.structs.replace(of_phase(submit, 1), units=[{}] * _MANY_UNITS)
