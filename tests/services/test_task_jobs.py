@@ -198,7 +198,7 @@ async def test_an_init_that_names_nothing_ends_the_job_and_one_that_fails_fails_
 async def test_an_answer_of_a_wrong_shape_is_a_failed_unit_with_the_reason(
     world: World, working: ExecutorClient, environment_id: str
 ) -> None:
-    wrong = {"image_list_updates": [{"zarr_url": "/a"}, {"zarr_url": "/a"}]}
+    wrong = {"image_list_updates": [{"zarr_url": "/a"}, {"zarr_url": "/a", "origin": "/b"}]}
     call = running(world, environment_id, "Once", zarr_dir="/data", arguments_non_parallel={"answer": wrong})
     job, [unit] = await run(working, call)
     assert (job.state, unit.exit_code, unit.output) == ("failed", 0, wrong)
