@@ -17,7 +17,12 @@ AbsolutePath = Annotated[
 ]
 Username = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$", max_length=256, description="a user name", examples=["jdoe"]),
+    Meta(
+        pattern=r"^\w[\w.@\\-]*\$?$",
+        max_length=256,
+        description="a user name, as the system has it; directories have some with letters of any script, @ and \\",
+        examples=["jdoe"],
+    ),
 ]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 Memory = Annotated[

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -234,6 +235,33 @@ async def test_a_batch_that_is_requeued_too_often_runs_nothing_more(site: Cluste
     await ended(site.cluster, f"{array}_0")
     assert (job.end()["how"], job.end()["reason"]) == ("interrupted", "requeued more often than allowed")
     assert len(job.results()) == 1
+
+
+async def test_a_requeue_before_any_unit_has_begun_is_no_reason_to_run_nothing(site: ClusterSite) -> None:
+    """As SLURM does it by itself with what it could not bring to its node."""
+    job = await site.stage(["sh", "-c", "echo {unit} >> ran"], [{}] * 3)
+    hold = '[ -n "$SLURM_RESTART_COUNT" ] || { touch waits; exec sleep 1000; }'
+    array = await job.run(needs=needs(worker_init=f"cd {shlex.quote(str(job.path))}\n{hold}"), requeue=True)
+    await soon((job.path / "waits").exists)
+    await requeued(site, f"{array}_0")
+    await soon(lambda: site.cluster.job(f"{array}_0")["JobState"] != "RUNNING")
+    assert (await ended(site.cluster, f"{array}_0"))["Restarts"] == "1"
+    assert (job.end()["how"], job.end()["restart"]) == ("complete", 1)
+    assert (job.path / "work" / "ran").read_text().split() == ["0", "1", "2"]
+
+
+async def test_the_time_of_a_unit_stands_still_while_its_job_is_suspended(site: ClusterSite) -> None:
+    script = "touch started-{unit}; until [ -e go ]; do sleep 0.1; done"
+    job = await site.stage(["sh", "-c", script], [{}], unit_time_seconds=4)
+    array = await job.run()
+    await started(job, 1)
+    await asyncio.to_thread(site.cluster.administer, "scontrol", "suspend", f"{array}_0")
+    await asyncio.sleep(6)  # longer than its time
+    await asyncio.to_thread(site.cluster.administer, "scontrol", "resume", f"{array}_0")
+    await asyncio.sleep(1)  # whoever would end it had the time to
+    (job.path / "work" / "go").touch()
+    await ended(site.cluster, f"{array}_0")
+    assert job.results()[0]["outcome"] == "succeeded", job.results()
 
 
 async def test_preemption_with_a_requeue_goes_on_where_it_stopped(site: ClusterSite) -> None:

@@ -64,7 +64,7 @@ class Site:
             parallel=parallel,
             python="/usr/bin/python3",
             job_folder=folder,
-            base=part.base,
+            part=part,
             requeue=requeue,
         )
         script = self._write("submit.sh", text)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.pipes.sudo.sudoers import sudoers_rule
 from stoker.contracts.jobs import Batch, Job
 from tests.waiting import until
-from tests.workshop.sudo_site import SudoSite
+from tests.workshop.sudo_site import SYSTEM_PYTHON, SudoSite
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +72,17 @@ async def says(site: SudoSite, job: Job, words: str) -> None:
         return words in ((await site.batches(job.id))[0].waiting_for or "")
 
     await until(told, f"the batch says: {words}")
+
+
+async def test_a_user_of_a_directory_runs_jobs_under_the_name_that_it_has_there(bare_site: SudoSite) -> None:
+    user = bare_site.newcomer("lab", suffix="\\Jürgen.m@example")
+    service = bare_site.service_user.name
+    bare_site.allow_by(sudoers_rule(service, [user.name], SYSTEM_PYTHON, str(bare_site.agent_file)))
+    try:
+        job = await bare_site.run(user, ["id", "-un"], profile_id=await bare_site.profile_of(user))
+        assert (job.state, await bare_site.log(job.id)) == ("succeeded", f"{user.name}\n")
+    finally:
+        bare_site.allow()
 
 
 async def test_a_job_that_was_forgotten_before_anybody_looked_ends_by_its_files(bare_site: SudoSite) -> None:

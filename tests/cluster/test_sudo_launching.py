@@ -94,6 +94,23 @@ async def test_arrays_are_split_and_throttled(sudo_site: SudoSite) -> None:
     assert traces(sudo_site, job) == Counter({f"trace-{n}": 1 for n in range(7)})
 
 
+async def test_a_cluster_that_takes_no_arrays_gets_a_job_for_each_batch(sudo_site: SudoSite) -> None:
+    cluster, ada = sudo_site.cluster, sudo_site.cluster.users.ada
+    batching = {"target_num_jobs": 3, "max_num_jobs": 3}
+    profile = await sudo_site.profile_on(ada, jobs_runner_config={"batching_config": batching})
+    with cluster.settings(restart=True, MaxArraySize=0):
+        restart(sudo_site)  # it remembers MaxArraySize
+        job = await sudo_site.run(ada, TRACES, 3, profile_id=profile)
+        failed = await sudo_site.run(ada, ["true"], profile_id=profile, worker_init="echo no such module; exit 3")
+    restart(sudo_site)
+    assert job.state == "succeeded"
+    assert traces(sudo_site, job) == Counter({f"trace-{n}": 1 for n in range(3)})
+    assert all((batch.native_id or "").isdigit() for batch in await sudo_site.batches(job.id))
+    (batch,) = await sudo_site.batches(failed.id)
+    assert batch.reason is not None
+    assert "no such module" in batch.reason.log_tail
+
+
 @pytest.fixture(scope="module")
 def _failing_site(_slurm_cluster: SlurmCluster, public_installation: PublicInstallation) -> Iterator[SudoSite]:
     """Services that die where a test wants it."""

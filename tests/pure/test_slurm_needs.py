@@ -6,6 +6,7 @@ import pytest
 
 from shared.slurm.requests.gpus import count_gpus, count_gres, multiply_gpus, multiply_gres
 from shared.slurm.requests.needs import UnitNeeds, merge_needs
+from shared.slurm.requests.script import batch_script
 from stoker.contracts.needs import SchedulingRequest
 from stoker.contracts.resources import BatchingConfig, SlurmConfig, SlurmRunnerConfig
 from stoker.errors import Invalid
@@ -142,7 +143,7 @@ def test_an_option_with_a_field_of_its_own_counts_as_that_field() -> None:
     ("field", "value"),
     [
         ("mem", "3g"),
-        ("mem", 0),
+        ("mem", -1),
         ("time", "soon"),
         ("gres", "gpu:1 --mem=9"),
         ("gpus", "many"),
@@ -230,6 +231,46 @@ def test_gpus_that_cannot_be_multiplied_make_units_run_one_at_a_time(line: str) 
     assert line.partition("=")[0] in merge(extra_lines=[f"#SBATCH {line}"]).one_at_a_time
 
 
+@pytest.mark.parametrize(
+    ("line", "three"),
+    [
+        ("--licenses=matlab:2,comsol@server", "--licenses=matlab:6,comsol@server:3"),
+        ("--licenses matlab", "--licenses=matlab:3"),
+        ("-L matlab:1", "--licenses=matlab:3"),
+        ("-Lmatlab:1", "--licenses=matlab:3"),
+        ("--lic=matlab:1", "--licenses=matlab:3"),
+        ("--tmp=10G", "--tmp=30G"),
+        ("--tmp 500", "--tmp=1500"),
+        ("--nice=5", "--nice=5"),
+        ("--gres=lscratch:10", "--gres=lscratch:30"),
+        ("--gres=shard:2,gpu:1", "--gres=shard:6,gpu:3"),
+        ("--gres=lscratch:10G", "--gres=lscratch:30G"),
+        ("--gres=nvme:fast:2", "--gres=nvme:fast:6"),
+        ("--gres=nvme:fast", "--gres=nvme:fast:3"),
+    ],
+)
+def test_what_a_unit_asks_for_is_multiplied_by_the_units_at_once(line: str, three: str) -> None:
+    unit = merge(extra_lines=[f"#SBATCH {line}"])
+    assert unit.one_at_a_time is None
+    script = batch_script(unit, parallel=3, python="/p", job_folder="/j").splitlines()
+    assert f"#SBATCH {three}" in script
+    assert f"#SBATCH {line}" in batch_script(unit, parallel=1, python="/p", job_folder="/j").splitlines()
+
+
+@pytest.mark.parametrize(
+    "line", ["--licenses=a:1|b:1", "--licenses=a;b", "--tmp=lots", "--bb=capacity=1G", "--gres=a=1"]
+)
+def test_what_cannot_be_multiplied_makes_units_run_one_at_a_time(line: str) -> None:
+    assert "cannot be" in merge(extra_lines=[f"#SBATCH {line}"]).one_at_a_time
+
+
+@pytest.mark.parametrize("mem", [0, "0"])
+def test_all_memory_of_a_node_is_for_one_unit_at_a_time(mem: int | str) -> None:
+    unit = merge(needs={"mem": mem})
+    assert "all memory of its node" in unit.one_at_a_time
+    assert "#SBATCH --mem=0" in batch_script(unit, parallel=1, python="/p", job_folder="/j").splitlines()
+
+
 def test_gpus_that_cannot_be_counted_make_units_run_one_at_a_time() -> None:
     assert merge(needs={"gres": "gpu=2"}).one_at_a_time
 
@@ -255,9 +296,9 @@ def test_memory_that_nobody_asked_for_is_a_warning() -> None:
         ("gpu:2", 2, "gpu:6"),
         ("gpu:v100", 1, "gpu:v100:3"),
         ("gpu:v100:1", 1, "gpu:v100:3"),
-        ("gpu:v100:1,nvme:100G", 1, "gpu:v100:3,nvme:100G"),
+        ("gpu:v100:1,nvme:100G", 1, "gpu:v100:3,nvme:300G"),
         ("gpu:v100:2(S:0,1),gpu:a100:1", 3, "gpu:v100:6(S:0,1),gpu:a100:3"),
-        ("lustre", 0, "lustre"),
+        ("lustre", 0, "lustre:3"),
     ],
 )
 def test_gres_is_counted_and_multiplied(text: str, count: int, three: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.slurm.answers.submission import read_submission
 from shared.slurm.requests.needs import UnitNeeds
-from shared.slurm.requests.script import batch_script, sbatch_arguments, split_array
+from shared.slurm.requests.script import ArrayPart, batch_script, sbatch_arguments, split_array
 from stoker.errors import Invalid
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -43,7 +43,7 @@ def test_a_unit_with_several_nodes_has_one_task_on_each() -> None:
 
 
 def test_the_last_line_becomes_the_runner() -> None:
-    assert script(UnitNeeds(), base=7).splitlines()[-1] == (
+    assert script(UnitNeeds(), part=ArrayPart(7, (0,))).splitlines()[-1] == (
         f"exec /opt/python -I -S {FOLDER}/runner.py --slurm-base=7 {FOLDER}/batches"
     )
 
@@ -127,6 +127,24 @@ def test_arrays_hold_every_batch_once_and_no_task_number_above_the_limit(indices
 
 def test_ten_thousand_batches_take_ten_arrays() -> None:
     assert [part.option for part in split_array(range(2000), 1001)] == ["0-1000", "0-998"]
+
+
+def test_a_cluster_without_arrays_gets_a_job_for_each_batch() -> None:
+    parts = split_array([3, 5], 0)
+    assert [(part.covers(3), part.covers(5), part.size) for part in parts] == [(True, False, 1), (False, True, 1)]
+    assert parts[0].native_id(4711, 3) == "4711"
+    arguments = sbatch_arguments(parts[0], script="/s.sh", job_folder=FOLDER, marker="m")
+    assert not [argument for argument in arguments if argument.startswith("--array")]
+    text = script(UnitNeeds(), part=parts[0])
+    assert f"--output={FOLDER}/slurm/%j.log" in options(text)
+    assert "--slurm-base=3" in text
+
+
+def test_the_first_batches_of_a_part_are_a_part_and_at_least_one() -> None:
+    (part,) = split_array([4, 6, 7], 1001)
+    assert part.first(2) == ArrayPart(4, (0, 2))
+    assert part.first(0) == ArrayPart(4, (0,))
+    assert part.native_id(9, 6) == "9_2"
 
 
 def test_an_accepted_array_is_read_with_and_without_its_cluster() -> None:

@@ -27,6 +27,11 @@ def test_what_sudoers_would_read_as_something_else_is_escaped() -> None:
     )
 
 
+def test_names_of_directories_are_taken_whatever_their_script() -> None:
+    rule = sudoers_rule("stoker", [r"DOM\jürgen.m", "анна@lab.example", "%DOM\\domain users"], PYTHON, AGENT)
+    assert r"ALL=(DOM\\jürgen.m,анна@lab.example,%DOM\\domain\ users) " in rule
+
+
 @pytest.mark.parametrize(
     ("service", "runas", "python", "agent"),
     [

@@ -66,7 +66,7 @@ class ClusterJob:
         marker = marker or f"stoker-{secrets.token_hex(6)}"
         folder = str(self.path)
         script = batch_script(
-            needs, parallel=parallel, python=SYSTEM_PYTHON, job_folder=folder, base=part.base, requeue=requeue
+            needs, parallel=parallel, python=SYSTEM_PYTHON, job_folder=folder, part=part, requeue=requeue
         )
         path = script_path(folder, marker)
         arguments = [*options, *sbatch_arguments(part, script=path, job_folder=folder, marker=marker)]

@@ -84,7 +84,7 @@ def plan_slurm(
     warnings = [*needs.warnings, *_time_warnings(batches[0], needs, partition)]
     if tasks_per_job is not None:
         warnings += _target_warnings(len(batches), shape, needs, bounds)
-    if one_at_a_time and (parallel_tasks_per_job or 1) > 1:
+    if one_at_a_time and unit_count > 1:
         warnings.append(f"units of a batch run one at a time: {needs.one_at_a_time}")
     return BatchPlan(batches, warnings)
 

@@ -30,11 +30,12 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     def covers(self, batch_index: int) -> bool:
         """Whether a batch is one of its tasks."""
-        return batch_index - self.part.base in self.part.tasks
+        return self.part.covers(batch_index)
 
     def native_id(self, batch_index: int) -> str:
         """SLURM's name of this launch of a batch; only for launches that were accepted."""
-        return f"{self.array_job_id}_{batch_index - self.part.base}"
+        assert self.array_job_id is not None  # noqa: S101 - accepted
+        return self.part.native_id(self.array_job_id, batch_index)
 
 
 async def launches_of(connection: AsyncConnection, job_id: str) -> list[Launch]:
@@ -59,6 +60,11 @@ async def intend(connection: AsyncConnection, job_id: str, parts: Sequence[Array
         for number, part in enumerate(parts)
     ]
     await connection.execute(insert(launches), rows)
+
+
+async def shrink(connection: AsyncConnection, marker: str, part: ArrayPart) -> None:
+    """Leave only these of its batches to a launch that is still `intended`; the others have none any more."""
+    await store(connection, marker, tasks=msgspec.json.encode(part.tasks).decode())
 
 
 async def store(connection: AsyncConnection, marker: str, **values: Any) -> None:

@@ -14,7 +14,7 @@ from shared.pipes.sudo.sudoers import agent_command
 from stoker.errors import Invalid
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?", re.ASCII)
+_USER = re.compile(r"\w[\w.@\\-]*\$?")
 
 
 class SudoPipe:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from stoker.errors import Invalid
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\ -]{0,255}\$?", re.ASCII)
+_NAME = re.compile(r"\w[\w.@\\ -]{0,255}\$?")
 _ESCAPED_IN_PATHS = frozenset(" :,=#")
 """Others than these (patterns, quotes, backslashes) sudo cannot be given in a path."""
 
@@ -47,7 +47,8 @@ def _principal(name: str, *, group: bool = True) -> str:
     bare = name[1:] if is_group else name
     if not _NAME.fullmatch(bare) or bare in _RESERVED:
         raise Invalid(f"{name!r} is not a user or group that a rule may name")
-    return ("%" if is_group else "") + _word(bare)
+    # Letters of other scripts mean nothing to sudo.
+    return ("%" if is_group else "") + "".join(one if one.isalnum() else _word(one) for one in bare)
 
 
 def _absolute(path: str) -> str:

@@ -32,7 +32,7 @@ class Batch:
 
     `exports` are paths relative to the user's cache folder, by the variables that units find them in. What a unit
     needs is 0 where nobody said (`cpus_per_unit`, `gpus_per_unit`, `step_memory_mb`). `max_restarts`: how often SLURM
-    may start the batch again. `step`: each unit is a step of the SLURM job.
+    may start the batch again after units of it had begun. `step`: each unit is a step of the SLURM job.
     """
 
     __slots__ = (

@@ -137,8 +137,9 @@ def _run_units(options: Options, batch: batches.Batch, folder: int, reports: Rep
     try:
         starter = Starter(batch, in_slurm=options.in_slurm)
         if options.restart:
-            todo = EarlierStarts(batch.folder).remaining(todo)
-            if options.restart > batch.max_restarts:
+            earlier = EarlierStarts(batch.folder)
+            todo = earlier.remaining(todo)
+            if earlier.begun > batch.max_restarts:
                 return None if next(todo, None) is None else TOO_OFTEN
     except (SharesMissing, batches.BatchInvalid) as error:
         return str(error)

@@ -29,6 +29,9 @@ SETTLE_SECONDS = 0.5
 """What a command leaves behind may take so long to go by itself (helpers of multiprocessing do) and is not noted."""
 FORCE_AGAIN_SECONDS = 0.05
 GIVE_UP_SECONDS = 30.0
+STOPPED = "the job was cancelled"
+STANDSTILL_SECONDS = 1.0
+"""Who wakes so much later than it wanted to was stopped (SLURM suspends jobs), and its units with it."""
 
 
 class Pool:
@@ -90,7 +93,7 @@ class Pool:
 
     def _look_for_a_stop(self) -> None:
         if self._stop_asked():
-            self.stop("the job was cancelled")
+            self.stop(STOPPED)
         elif self._lost_to_a_later_start():
             self.stop(SUPERSEDED)
 
@@ -111,8 +114,18 @@ class Pool:
         moments = [one.act_at for one in (*self._commands.values(), *self._lingering) if one.act_at is not None]
         if moments:
             seconds = max(0.0, min(seconds, min(moments) - time.monotonic()))
+        began = time.monotonic()
         found = signal.sigtimedwait(SIGNALS, seconds)
+        stood = time.monotonic() - began - seconds
+        if stood > STANDSTILL_SECONDS:
+            self._put_off(stood)
         return found.si_signo if found else None
+
+    def _put_off(self, seconds: float) -> None:
+        """Nobody's time went on while all stood still."""
+        for running in (*self._commands.values(), *self._lingering):
+            if running.act_at is not None:
+                running.act_at += seconds
 
     def _fill(self) -> None:
         """Give units to free slots."""
@@ -136,6 +149,12 @@ class Pool:
     def _start(self, attempt: Attempt, slot: Slot) -> None:
         running = Running(slot, attempt, time.time(), slot.log_length())
         self._reports.started(running)
+        if self._stop_asked():
+            # Whoever wrote that since our last look may already have taken this unit for one that has not begun.
+            self.stop(STOPPED)
+            self._free.append(slot)
+            self._reports.result(running, "interrupted", reason=reasons.interrupted(STOPPED))
+            return
         try:
             self._starter.start(running)
         except NotStarted as error:

@@ -42,7 +42,11 @@ def forget_end(folder: int) -> None:
 
 
 class EarlierStarts:
-    """What is written about units already: those with a final result, and how often each was started."""
+    """What is written about units already: those with a final result, and how often each was started.
+
+    `begun`: how many starts of the launch have begun any unit. SLURM starts again by itself, whatever it was told,
+    what it could not bring to its node: such a start has done nothing, and counts for nothing.
+    """
 
     def __init__(self, folder: str) -> None:
         self._final = {
@@ -50,11 +54,16 @@ class EarlierStarts:
             for record in _records(os.path.join(folder, RESULTS))
             if isinstance(record.get("unit"), int) and record.get("outcome") != "interrupted"
         }
-        self._starts = Counter(
-            record["unit"]
-            for record in _records(os.path.join(folder, EVENTS))
-            if record.get("event") == "start" and isinstance(record.get("unit"), int)
-        )
+        self._starts: Counter[object] = Counter()
+        self.begun = 0
+        nothing_yet = True
+        for record in _records(os.path.join(folder, EVENTS)):
+            if record.get("event") == "claimed":
+                nothing_yet = True
+            elif record.get("event") == "start" and isinstance(record.get("unit"), int):
+                self._starts[record["unit"]] += 1
+                self.begun += nothing_yet
+                nothing_yet = False
 
     def remaining(self, attempts: Iterator[Attempt]) -> Iterator[Attempt]:
         """Yield what is still to do, as new attempts of units that had been started."""

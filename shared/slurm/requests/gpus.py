@@ -2,6 +2,8 @@
 
 import re
 
+from shared.slurm.requests.amounts import multiplied_list
+
 _GPU_ENTRY = re.compile(r"((?:gres[:/])?gpu(?::(?!\d+(?:\(|$))[\w.-]+)?)(?::(\d{1,4}))?((?:\([\w:,-]*\))?)", re.ASCII)
 _OTHER_ENTRY = re.compile(r"(?!(?:gres[:/])?gpu\b)[\w./-]+(?::[\w.-]+){0,2}", re.ASCII)
 _GPUS = re.compile(r"(?:([A-Za-z_][\w.-]*):)?(\d{1,4})", re.ASCII)
@@ -19,8 +21,13 @@ def count_gres(text: str) -> int | None:
 
 
 def multiply_gres(text: str, factor: int) -> str:
-    """Return the request for `factor` units at once, where `count_gres` knows; what is not a GPU stays as it is."""
+    """Return the request for `factor` units at once. Only where `can_multiply_gres`."""
     return ",".join(_multiplied(entry, factor) for entry in _entries(text))
+
+
+def can_multiply_gres(text: str) -> bool:
+    """Whether what `--gres=TEXT` asks for is known well enough to ask for it several times."""
+    return all(_GPU_ENTRY.fullmatch(entry) or multiplied_list(entry, 1) for entry in _entries(text))
 
 
 def count_gpus(text: str) -> int | None:
@@ -36,8 +43,10 @@ def multiply_gpus(text: str, factor: int) -> str:
 
 
 def _multiplied(entry: str, factor: int) -> str:
+    if factor == 1:
+        return entry
     found = _GPU_ENTRY.fullmatch(entry)
-    return entry if found is None or factor == 1 else f"{found[1]}:{int(found[2] or 1) * factor}{found[3]}"
+    return f"{found[1]}:{int(found[2] or 1) * factor}{found[3]}" if found else multiplied_list(entry, factor) or entry
 
 
 def _entries(text: str) -> list[str]:

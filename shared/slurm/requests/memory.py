@@ -10,6 +10,11 @@ _MEGABYTES = {"": 1, "M": 1, "G": 1000, "T": 1_000_000}
 _PRINTED = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGTP]?)", re.ASCII)
 
 
+def is_whole_memory(value: object) -> bool:
+    """Whether an amount means all memory of a node, as sbatch's `--mem=0` does."""
+    return (isinstance(value, int) and not isinstance(value, bool) and value == 0) or value == "0"
+
+
 def parse_memory(value: int | str, path: str = "mem") -> int:
     """Return megabytes; Invalid, naming `path`, for every other form (lower case, K, fractions, spaces, zero)."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from shared.slurm.requests.amounts import multiplied_option
 from shared.slurm.requests.extra_lines import ExtraLines, option_name, read_extra_lines
-from shared.slurm.requests.gpus import count_gpus, count_gres
-from shared.slurm.requests.memory import parse_memory
+from shared.slurm.requests.gpus import can_multiply_gres, count_gpus, count_gres
+from shared.slurm.requests.memory import is_whole_memory, parse_memory
 from shared.slurm.requests.times import parse_limit, unit_time_errors
 from shared.slurm.requests.values import check_value
 from stoker.contracts.needs import SchedulingRequest
@@ -31,7 +32,8 @@ _GPUS_SOMEHOW = frozenset({"gpus-per-node", "gpus-per-socket", "gpus-per-task", 
 class UnitNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """What one unit needs, and how its batch is to be run.
 
-    `memory_mb` None: nobody said, the cluster's default holds. `time_seconds` is the batch's limit: None where the
+    `memory_mb` None: nobody said, the cluster's default holds, unless `whole_memory`: all that the node has.
+    `time_seconds` is the batch's limit: None where the
     partition's default holds, infinite for UNLIMITED. `gres` and `gpus` are for one unit. `one_at_a_time` says why a
     batch must not run several units at once, if so. `options` are the `#SBATCH` options of extra lines.
     """
@@ -39,6 +41,7 @@ class UnitNeeds(msgspec.Struct, frozen=True, kw_only=True):
     cpus: int = 1
     memory_mb: int | None = None
     memory_per_cpu: bool = False
+    whole_memory: bool = False
     time_seconds: float | None = None
     unit_time_seconds: float | None = None
     nodes: int = 1
@@ -172,9 +175,11 @@ def _needs(
     gres, gpus = merged.get("gres"), merged.get("gpus")
     counted = [count_gres(gres) if gres else 0, count_gpus(gpus) if gpus else 0]
     known = [count for count in counted if count is not None]
+    whole_memory = is_whole_memory(merged.get("mem"))
     return UnitNeeds(
         cpus=merged.get("cpus_per_task", 1),
-        memory_mb=parse_memory(merged["mem"]) if "mem" in merged else None,
+        memory_mb=parse_memory(merged["mem"]) if "mem" in merged and not whole_memory else None,
+        whole_memory=whole_memory,
         memory_per_cpu=merged.get("use_mem_per_cpu", False),
         time_seconds=parse_limit(merged["time"]) if "time" in merged else None,
         unit_time_seconds=None if request.unit_time is None else parse_limit(request.unit_time),
@@ -187,7 +192,7 @@ def _needs(
         gres=gres,
         gpus=gpus,
         gpus_per_unit=sum(known),
-        one_at_a_time=_one_at_a_time(nodes, options, all_known=len(known) == len(counted)),
+        one_at_a_time=_one_at_a_time(merged, nodes, options, all_known=len(known) == len(counted)),
         options=options,
         shell_lines=[line for read in lines for line in read.shell],
         shebang_line=merged.get("shebang_line", "#!/bin/sh"),
@@ -196,12 +201,20 @@ def _needs(
     )
 
 
-def _one_at_a_time(nodes: int, options: list[tuple[str, ...]], *, all_known: bool) -> str | None:
+def _one_at_a_time(
+    merged: dict[str, Any], nodes: int, options: list[tuple[str, ...]], *, all_known: bool
+) -> str | None:
     if nodes > 1:
         return f"each unit has {nodes} nodes of its own"
-    somehow = [option[0] for option in options if _asks_for_gpus(option)]
-    if somehow:
+    if is_whole_memory(merged.get("mem")):
+        return "a unit has all memory of its node (mem: 0)"
+    if somehow := [option[0] for option in options if _asks_for_gpus(option)]:
         return f"{somehow[0]} asks for GPUs in a way that cannot be multiplied"
+    if single := [" ".join(option) for option in options if multiplied_option(option, 2) is None]:
+        return f"{single[0]} cannot be multiplied"
+    gres = merged.get("gres")
+    if gres is not None and not can_multiply_gres(gres):
+        return f"what gres asks for cannot be multiplied: {gres}"
     return None if all_known else "the GPUs in gres cannot be counted"
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from shared.slurm.requests.gpus import count_gpus
-from shared.slurm.requests.memory import parse_memory
+from shared.slurm.requests.memory import is_whole_memory, parse_memory
 from shared.slurm.requests.times import parse_limit
 from stoker.contracts.problems import FieldError
 from stoker.errors import Invalid
@@ -27,7 +27,7 @@ _SHEBANG = re.compile(r"#!\s*/[\x20-\x7e]{1,250}", re.ASCII)
 def check_value(field: str, value: object, path: str) -> Iterator[FieldError]:
     """Yield what is wrong with the value of one field of a SLURM configuration or of a request's needs."""
     try:
-        if field == "mem" and isinstance(value, int | str):
+        if field == "mem" and isinstance(value, int | str) and not is_whole_memory(value):
             parse_memory(value, path)
         elif field == "time" and isinstance(value, str):
             parse_limit(value, path)

@@ -132,9 +132,9 @@ def test_a_batch_runs_once_and_the_second_launch_says_so(workshop: Workshop) -> 
 
 
 def test_a_stop_file_keeps_further_units_from_starting(workshop: Workshop) -> None:
-    folder = workshop.batch(["sh", "-c", "[ {unit} -lt 4 ] || sleep 1000"], [{}] * 200)
+    folder = workshop.batch(["sh", "-c", "[ {unit} -lt 4 ] || { touch late-{unit}; sleep 1000; }"], [{}] * 200)
     launched = workshop.launch(folder)
-    until(lambda: len(results_of(folder)) == 4)
+    until(lambda: len(list((workshop.jobs[0].path / "work").glob("late-*"))) == 2 and len(results_of(folder)) == 4)
     (folder / "stop").touch()
     assert launched.wait() == 0
 

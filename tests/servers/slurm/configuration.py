@@ -41,6 +41,8 @@ class ClusterPlan:
     settings: Settings
 
 
+LICENCE = "microscope"
+
 FULL = ClusterPlan(
     nodes=(
         Node("n1", features="fast,avx"),
@@ -67,6 +69,7 @@ FULL = ClusterPlan(
         "PreemptMode": "REQUEUE",
         "AccountingStorageEnforce": "associations,limits,qos",
         "AccountingStorageTRES": "gres/gpu,gres/gpu:v100",
+        "Licenses": f"{LICENCE}:4",
     },
 )
 

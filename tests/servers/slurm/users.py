@@ -50,13 +50,20 @@ class ClusterUsers:
     def scientists(self) -> tuple[UnixUser, UnixUser]:
         return self.ada, self.grace
 
-    def create(self, short_name: str, *, scientist: bool = True, shell: str = "/bin/bash") -> UnixUser:
-        """One more user, whose home has mode 0700; removed with the workspace."""
-        name = f"{self._workspace.name_prefix}{short_name}"
+    def create(
+        self, short_name: str, *, scientist: bool = True, shell: str = "/bin/bash", suffix: str = ""
+    ) -> UnixUser:
+        """One more user, whose home has mode 0700; removed with the workspace.
+
+        `suffix` ends the name, and may hold what names of directories hold: backslashes, letters of any script.
+        """
+        name = f"{self._workspace.name_prefix}{short_name}{suffix}"
         home = self._homes / short_name
         options = ["--create-home", f"--home-dir={home}", f"--shell={shell}", "--no-log-init", "--user-group"]
         # No ranges of further ids: nothing to be removed elsewhere.
         options += ["--key=SUB_UID_COUNT=0", "--key=SUB_GID_COUNT=0", "--key=HOME_MODE=0700"]
+        if suffix:
+            options += ["--badname"]
         if scientist:
             options += [f"--groups={self.group}"]
         _account_tool("useradd", *options, name)

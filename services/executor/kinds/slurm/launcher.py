@@ -21,6 +21,7 @@ from services.executor.repositories.jobs import lock_job
 from services.executor.repositories.stored_submit import connection_of, max_restarts, submit_of
 from services.executor.resources.agents import JobAgents, batch_name, folder_of
 from shared.pipes import JOBS, AgentConnection, LaunchOutcome
+from shared.remote.common.slurm import LAUNCHES
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
 from shared.service.logs import get_logger
@@ -34,7 +35,8 @@ from stoker.errors import Unavailable
 
 log = get_logger()
 
-_BUSY_RETRY_SECONDS = 15.0
+_BUSY_RETRY_SECONDS = 5.0
+_LONGEST_BUSY_SECONDS = 300.0
 
 
 class SlurmLauncher:
@@ -55,15 +57,20 @@ class SlurmLauncher:
         """See `Launcher`."""
         connection = await self._agents.connection_of(job)
         answers: dict[str, LaunchOutcome] = {}
-        for launch in await self._intended(job, connection, batches):
-            if launch.state == "accepted":
-                answers |= _launched(launch, batches)
-                continue
-            try:
-                answers |= await self._submit(agent, job, connection, launch, batches)
-            except Unavailable as error:
-                # What keeps this one waiting would keep the next ones waiting too.
-                return Launched(answers, error)
+        left, most = list(batches), None
+        while left:
+            for launch in await self._intended(job, connection, left, most):
+                if launch.state == "accepted":
+                    answers |= _launched(launch, batches)
+                    continue
+                try:
+                    answers |= await self._submit(agent, job, connection, launch, batches)
+                except Unavailable as error:
+                    # What keeps this one waiting would keep the next ones waiting too.
+                    return Launched(answers, error)
+            before, left = left, [batch for batch in left if batch_name(batch) not in answers]
+            # Those that are left had no launch: SLURM took, or will take, fewer at once.
+            most = 2 * (len(before) - len(left))
         return Launched(answers)
 
     async def recall(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> None:
@@ -100,22 +107,23 @@ class SlurmLauncher:
         ]
 
     async def _intended(
-        self, job: Row[Any], connection: Connection, batches: Sequence[Row[Any]]
+        self, job: Row[Any], connection: Connection, batches: Sequence[Row[Any]], most: int | None
     ) -> list[rows.Launch]:
-        """Every batch's launch: the one there is, or a new intent."""
+        """The launches that there are of these batches; where there is none, new intents, of `most` batches."""
         async with self._database.read() as database:
             known = await rows.launches_of(database, job.id)
-        if all(_current(known, batch) for batch in batches):
-            return [launch for launch in known if any(_current(known, batch) is launch for batch in batches)]
-        state = await self._looks.cluster(connection)
+        if present := _present(known, batches):
+            return present
+        max_array_size = (await self._looks.cluster(connection)).config.max_array_size
         async with self._database.write() as database:
             await lock_job(database, job.id)
             known = await rows.launches_of(database, job.id)
-            new = [batch for batch in batches if not _current(known, batch)]
-            await rows.intend(database, job.id, _parts(new, state.config.max_array_size), time.time())
-            known = await rows.launches_of(database, job.id)
+            if not _present(known, batches):
+                parts = _parts(batches, max_array_size)
+                await rows.intend(database, job.id, parts if most is None else [parts[0].first(most)], time.time())
+                known = await rows.launches_of(database, job.id)
         failpoint("slurm_launcher.intended")
-        return [launch for launch in known if any(_current(known, batch) is launch for batch in batches)]
+        return _present(known, batches)
 
     async def _submit(
         self,
@@ -125,7 +133,7 @@ class SlurmLauncher:
         launch: rows.Launch,
         batches: Sequence[Row[Any]],
     ) -> dict[str, LaunchOutcome]:
-        """Call sbatch for an intent, or learn what became of it."""
+        """Call sbatch for an intent, or learn what became of it. What it answers of is what SLURM had room for."""
         covered = [batch for batch in batches if launch.covers(batch.batch_index)]
         script, arguments = await self._order(agent, job, connection, launch, covered)
         seen = await agent.submit(folder_of(job), marker=launch.marker, script=script, arguments=arguments)
@@ -140,17 +148,25 @@ class SlurmLauncher:
             values = {"state": "accepted", "array_job_id": array_job_id, "uid": agent.hello.uid}
             await self._store(launch, **values)
             failpoint("slurm_launcher.accepted")
-            return {
-                batch_name(batch): LaunchOutcome(
-                    state="launched", native_id=f"{array_job_id}_{batch.batch_index - launch.part.base}"
-                )
-                for batch in covered
+            native_ids = {
+                batch_name(batch): launch.part.native_id(array_job_id, batch.batch_index) for batch in covered
             }
-        await self._store(launch, state="refused")
+            return {
+                name: LaunchOutcome(state="launched", native_id=native_id) for name, native_id in native_ids.items()
+            }
         if answer.outcome == "not_now":
-            raise Unavailable(
-                f"SLURM takes no more jobs at the moment: {answer.text}", retry_after_seconds=_BUSY_RETRY_SECONDS
-            )
+            # Tried again under the same marker: a refusal leaves nothing, however often it comes.
+            await _forget(agent, job, launch)
+            if launch.part.size == 1:
+                pause = min(_LONGEST_BUSY_SECONDS, _BUSY_RETRY_SECONDS * 2 ** min(job.tries, 16))
+                message = f"SLURM takes no more jobs at the moment: {answer.text}"
+                raise Unavailable(message, retry_after_seconds=pause)
+            smaller = launch.part.first(launch.part.size // 2)
+            async with self._database.write() as database:
+                await rows.shrink(database, launch.marker, smaller)
+            launch = msgspec.structs.replace(launch, part=smaller)
+            return await self._submit(agent, job, connection, launch, batches)
+        await self._store(launch, state="refused")
         log.warning("launch refused", job_id=job.id, marker=launch.marker, reason=answer.text)
         message = f"SLURM refused the job: {answer.text}"
         return {batch_name(batch): LaunchOutcome(state="failed", message=message) for batch in covered}
@@ -176,7 +192,7 @@ class SlurmLauncher:
             parallel=max(batch.parallel for batch in batches),
             python=worker_python_of(job),
             job_folder=folder,
-            base=launch.part.base,
+            part=launch.part,
             requeue=max_restarts(submit_of(job)) > 0,
         )
         arguments = sbatch_arguments(
@@ -244,6 +260,17 @@ def _current(known: Sequence[rows.Launch], batch: Row[Any]) -> rows.Launch | Non
     """The launch that a batch is to have: accepted, or still in doubt."""
     found = [one for one in known if one.covers(batch.batch_index) and one.state in ("intended", "accepted")]
     return found[-1] if found else None
+
+
+def _present(known: Sequence[rows.Launch], batches: Sequence[Row[Any]]) -> list[rows.Launch]:
+    return [launch for launch in known if any(_current(known, batch) is launch for batch in batches)]
+
+
+async def _forget(agent: AgentConnection, job: Row[Any], launch: rows.Launch) -> None:
+    """Remove what a call of sbatch left that SLURM has refused: the same marker may then be tried again."""
+    folder = folder_of(job) / LAUNCHES
+    for ending in ("sh", "out", "err", "exit", "intent"):  # the intent last: until then nothing is tried
+        await agent.remove(folder / f"{launch.marker}.{ending}")
 
 
 def _parts(batches: Sequence[Row[Any]], max_array_size: int) -> list[ArrayPart]:
