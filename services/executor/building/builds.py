@@ -81,7 +81,9 @@ def creation(
     }
 
 
-def rebuilding(arguments: Arguments, *, package: str, version: str, freeze: str | None, uv: str | None) -> Arguments:
+def rebuilding(
+    arguments: Arguments, *, package: str, version: str | None, freeze: str | None, uv: str | None
+) -> Arguments:
     """Return the arguments that make it again, from those that made it; `uv` is where it is by now."""
     again = {**arguments, "action": "rebuild", "package": package, "version": version, "freeze": freeze}
     return again | {"uv": uv} if "uv" in arguments else again

@@ -11,12 +11,11 @@ from collections import defaultdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select
 
-from services.executor.repositories.tables import units
+from services.executor.repositories.rows import JobRow
+from services.executor.repositories.unit_pages import unit_arguments
 from shared.pipes import TASKS, AgentConnection, Hello, Place, Refused, StagedFile
 from shared.service.database.transactions import Database
 from shared.service.logs import get_logger
@@ -79,7 +78,7 @@ class UvSending:
         # Of the builds that begin at once on one resource, the first one sends it.
         self._sending: defaultdict[tuple[str, str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def prepare(self, agent: AgentConnection, activity: Row[Any]) -> None:
+    async def prepare(self, agent: AgentConnection, activity: JobRow) -> None:
         """Have it there if this activity wants it there, and the host can run it. Safe to repeat; raises Unavailable.
 
         Where it is not there afterwards, the builder says so and takes pip.
@@ -98,9 +97,9 @@ class UvSending:
             else:
                 log.info("uv sent", host=host.host, user=host.user, folder=host.roots[TASKS])
 
-    async def _is_wanted(self, uv: UvProgram, activity: Row[Any]) -> bool:
-        query = select(units.c.arguments).where(units.c.job_id == activity.id, units.c.unit_index == 0)
+    async def _is_wanted(self, uv: UvProgram, activity: JobRow) -> bool:
         async with self._database.read() as connection:
-            arguments = msgspec.json.decode((await connection.execute(query)).scalar_one())
+            [unit] = await unit_arguments(connection, activity.id, 0, after=-1, limit=1)
+        arguments = msgspec.json.decode(unit.arguments)
         wanted = arguments.get("uv") or ""
         return arguments["action"] in {"create", "rebuild"} and wanted.endswith(f"/{uv.folder}/{_NAME}")

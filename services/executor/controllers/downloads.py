@@ -45,7 +45,7 @@ class DownloadsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> Stream:
         """Also of units that have not ended: their state says so."""
-        await services.jobs.catalogue.row(request.user, job_id)
+        await services.jobs.catalogue.stored(request.user, job_id)
         return Stream(result_lines(services.database, job_id), media_type="application/jsonl")
 
     @get(
@@ -57,7 +57,7 @@ class DownloadsController(Controller):
         self, request: CallerRequest, services: NamedDependency[Services], job_id: FromPath[str]
     ) -> Stream:
         """Made while it is sent, of any size; what cannot be in it (links, sockets) is listed in `left-out.txt`."""
-        job = await services.jobs.catalogue.row(request.user, job_id)
+        job = await services.jobs.catalogue.stored(request.user, job_id)
         source = await services.jobs.catalogue.source(request.user, job_id)
         headers = {"Content-Disposition": f'attachment; filename="{job_id}.zip"'}
         return Stream(await services.outputs.archive.open(job, source), media_type="application/zip", headers=headers)

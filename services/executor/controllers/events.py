@@ -56,7 +56,7 @@ class EventsController(Controller):
     ) -> Stream:
         """Without a position: of one job all its events, else those from now on. None is left out or comes twice."""
         if job_id is not None:
-            await services.jobs.catalogue.row(request.user, job_id)
+            await services.jobs.catalogue.stored(request.user, job_id)
         position = last_event_id if last_event_id is not None else after
         if position is None:
             position = 0 if job_id is not None else await services.events.last_position()

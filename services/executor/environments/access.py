@@ -1,15 +1,16 @@
 """Who sees environments, and who may have which made."""
 
-from typing import Any
+from typing import TypeVar
 
-from sqlalchemy import Row
-
+from services.executor.repositories.rows import ActivityRow, EnvironmentRow
 from shared.service.connections import Connections
 from stoker.contracts.environments import EnvironmentCreate, EnvironmentFromPypi
 from stoker.contracts.holds import Connection
 from stoker.contracts.keys import Caller
 from stoker.contracts.resources import SlurmSudoResourceSpec
 from stoker.errors import Forbidden, NotFound
+
+OnResource = TypeVar("OnResource", EnvironmentRow, ActivityRow)
 
 
 class Access:
@@ -30,8 +31,8 @@ class Access:
                 continue  # granted, and removed since
         return frozenset(found)
 
-    async def require(self, caller: Caller, row: Row[Any] | None, missing: NotFound) -> Row[Any]:
-        """The row (with `resource_id`), if it exists for this caller. Raises `missing`, Unavailable."""
+    async def require(self, caller: Caller, row: OnResource | None, missing: NotFound) -> OnResource:
+        """The row, if it exists for this caller. Raises `missing`, Unavailable."""
         if row is None:
             raise missing
         resources = await self.resources(caller)

@@ -1,16 +1,15 @@
 """What callers may look at: environments, their tasks and activities."""
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.building.results import Built
 from services.executor.environments.access import Access
 from services.executor.environments.views import show_activity, show_environment, show_task
 from services.executor.model.absent import check_id, no_such_activity, no_such_environment
 from services.executor.repositories import environments as rows
+from services.executor.repositories.rows import ActivityRow, EnvironmentRow
 from shared.service.database.transactions import Database
 from stoker.contracts.environments import FINAL_ACTIVITY_STATES, Activity, Environment, Freeze
 from stoker.contracts.keys import Caller
@@ -29,7 +28,7 @@ class EnvironmentCatalogue:
         self._access = access
         self._trouble = trouble
 
-    async def row(self, caller: Caller, environment_id: str) -> Row[Any]:
+    async def row(self, caller: Caller, environment_id: str) -> EnvironmentRow:
         """An environment's row."""
         missing = no_such_environment(environment_id)
         check_id(environment_id, missing)
@@ -99,7 +98,7 @@ class EnvironmentCatalogue:
         items = [self._told(row) for row in found[:limit]]
         return items, items[-1].id if len(found) > limit else None
 
-    async def activity_row(self, caller: Caller, activity_id: str) -> Row[Any]:
+    async def activity_row(self, caller: Caller, activity_id: str) -> ActivityRow:
         """An activity's row; of environments that are gone, too."""
         missing = no_such_activity(activity_id)
         check_id(activity_id, missing)
@@ -111,10 +110,10 @@ class EnvironmentCatalogue:
         """One activity."""
         return self._told(await self.activity_row(caller, activity_id))
 
-    def _shown_activity(self, row: Row[Any] | None) -> Activity | None:
+    def _shown_activity(self, row: ActivityRow | None) -> Activity | None:
         return None if row is None else self._told(row)
 
-    def _told(self, row: Row[Any]) -> Activity:
+    def _told(self, row: ActivityRow) -> Activity:
         """The activity; while nothing is heard of it, it says so instead of what it waited for when something was."""
         activity = show_activity(row)
         if activity.state not in FINAL_ACTIVITY_STATES and (trouble := self._trouble(row.profile_id)):

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.building.builds import Arguments, Site, rebuilding, removal
@@ -21,6 +20,7 @@ from services.executor.environments.new_activities import (
 from services.executor.model.absent import no_such_environment
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories import environments as rows
+from services.executor.repositories.rows import EnvironmentRow
 from shared.service.connections import Connections
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
@@ -88,7 +88,7 @@ class Changes:
         return await self._catalogue.shown(environment_id)
 
 
-async def _needed(connection: AsyncConnection, row: Row[Any], kind: ActivityKind) -> bool:
+async def _needed(connection: AsyncConnection, row: EnvironmentRow, kind: ActivityKind) -> bool:
     """Whether something is to be done. Raises Conflict where it cannot be."""
     activity = await rows.find_activity(connection, row.activity_id)
     if activity is not None and activity.state not in FINAL_JOB_STATES:
@@ -110,7 +110,7 @@ async def _needed(connection: AsyncConnection, row: Row[Any], kind: ActivityKind
     return True
 
 
-def _arguments(row: Row[Any], kind: ActivityKind, site: Site) -> Arguments:
+def _arguments(row: EnvironmentRow, kind: ActivityKind, site: Site) -> Arguments:
     made: Arguments = msgspec.json.decode(row.arguments)
     built = Built() if row.built is None else msgspec.json.decode(row.built, type=Built)
     if kind == "reactivate":

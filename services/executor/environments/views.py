@@ -3,12 +3,12 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.building.requests import StoredRequest
 from services.executor.building.results import Built
-from services.executor.jobs.views import moment
 from services.executor.model.json_text import decode_reason
+from services.executor.model.moments import moment
+from services.executor.repositories.rows import ActivityRow, EnvironmentRow, TaskRow
 from services.executor.tasks.manifest import TaskDescription
 from stoker.contracts.environments import Activity, ActivityState, Environment
 from stoker.contracts.jobs import Reason
@@ -27,7 +27,7 @@ _STATES: dict[str, ActivityState] = {
 _NOT_TASKS_OWN = {"executable_non_parallel", "executable_parallel"}
 
 
-def show_environment(row: Row[Any], task_names: list[str], activity: Activity | None) -> Environment:
+def show_environment(row: EnvironmentRow, task_names: list[str], activity: Activity | None) -> Environment:
     """One environment with its latest activity."""
     wanted = msgspec.json.decode(row.request, type=StoredRequest)
     built = Built() if row.built is None else msgspec.json.decode(row.built, type=Built)
@@ -55,8 +55,8 @@ def show_environment(row: Row[Any], task_names: list[str], activity: Activity | 
     )
 
 
-def show_activity(row: Row[Any]) -> Activity:
-    """One activity (a row of `repositories.environments`)."""
+def show_activity(row: ActivityRow) -> Activity:
+    """One activity."""
     return Activity(
         id=row.id,
         environment_id=row.environment_id,
@@ -72,7 +72,7 @@ def show_activity(row: Row[Any]) -> Activity:
     )
 
 
-def show_task(row: Row[Any]) -> Task:
+def show_task(row: TaskRow) -> Task:
     """One task."""
     described = msgspec.json.decode(row.description, type=TaskDescription)
     values = {name: value for name, value in msgspec.structs.asdict(described).items() if name not in _NOT_TASKS_OWN}
@@ -85,7 +85,7 @@ def show_task(row: Row[Any]) -> Task:
     )
 
 
-def _reason(row: Row[Any]) -> Reason | None:
+def _reason(row: ActivityRow) -> Reason | None:
     """Of one that failed what its only unit says; of one that was cancelled by whom."""
     whole = decode_reason(row.reason)
     return decode_reason(row.unit_reason) if row.state == "failed" and row.unit_reason is not None else whole

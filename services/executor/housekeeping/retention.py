@@ -8,12 +8,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
-
-from sqlalchemy import Row
 
 from services.executor.jobs.removal import Removal
-from services.executor.repositories import jobs as rows
+from services.executor.repositories import kept_jobs as rows
+from services.executor.repositories.rows import JobSource
 from services.executor.resources.agents import JobAgents, folder_of
 from services.executor.resources.holds import Holds
 from shared.service.database.transactions import Database
@@ -86,31 +84,31 @@ class Retention:
         await self._release()
         return await self._seconds_to_next()
 
-    async def _unmeasured(self) -> list[Row[Any]]:
+    async def _unmeasured(self) -> list[JobSource]:
         async with self._database.read() as connection:
             return await rows.unmeasured(connection, without=self._again_at, limit=_AT_ONCE)
 
-    async def _due(self) -> list[Row[Any]]:
+    async def _due(self) -> list[JobSource]:
         if not self._retention_seconds:
             return []
         before = time.time() - self._retention_seconds
         async with self._database.read() as connection:
             return await rows.ended_before(connection, before, without=self._again_at, limit=_AT_ONCE)
 
-    async def _try(self, job: Row[Any], work: Callable[[Row[Any]], Awaitable[None]]) -> None:
+    async def _try(self, job: JobSource, work: Callable[[JobSource], Awaitable[None]]) -> None:
         try:
             await work(job)
         except StokerError as error:
             self._again_at[job.id] = time.monotonic() + _AGAIN_SECONDS
             log.warning("job not tidied", job_id=job.id, reason=error.message)
 
-    async def _measure(self, job: Row[Any]) -> None:
+    async def _measure(self, job: JobSource) -> None:
         agent = await self._agents.of(job)
         measure = await agent.measure(folder_of(job))
         async with self._database.write() as connection:
             await rows.store_disk_bytes(connection, job.id, measure.bytes)
 
-    async def _remove(self, job: Row[Any]) -> None:
+    async def _remove(self, job: JobSource) -> None:
         await self._removal.remove(job)
         log.info("job removed", job_id=job.id, reason="its retention is over")
 

@@ -1,11 +1,9 @@
 """What jobs take up on disk, per resource: as measured at their end, and at this moment for those in work."""
 
 import asyncio
-from typing import Any
 
-from sqlalchemy import Row
-
-from services.executor.repositories.jobs import unended, usage_by_resource
+from services.executor.repositories.kept_jobs import unended, usage_by_resource
+from services.executor.repositories.rows import JobSource
 from services.executor.resources.agents import JobAgents, folder_of
 from shared.service.database.transactions import Database
 from stoker.contracts.keys import Caller
@@ -45,7 +43,7 @@ class DiskUsage:
             ]
         )
 
-    async def _measure(self, job: Row[Any]) -> int:
+    async def _measure(self, job: JobSource) -> int:
         try:
             async with self._turns, asyncio.timeout(_PATIENCE_SECONDS):
                 agent = await self._agents.of(job)

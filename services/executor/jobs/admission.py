@@ -11,7 +11,6 @@ from ulid import ULID
 
 from services.executor.jobs.access import may_see
 from services.executor.jobs.submission import check_submission, check_way
-from services.executor.jobs.views import show_job
 from services.executor.model.absent import no_such_job
 from services.executor.model.batch_plan import BatchPlan
 from services.executor.model.json_text import encode
@@ -159,8 +158,8 @@ async def _begin(connection: AsyncConnection, new: rows.NewJob) -> bool:
 async def _made(connection: AsyncConnection, request: Request, new: rows.NewJob) -> Job:
     """The job that is stored when this transaction ends: the new one, or that of the same call."""
     failpoint("admission.storing")
-    if (row := await rows.find_job(connection, new.id)) is not None:
-        return show_job(row)
+    if (job := await rows.find_job(connection, new.id)) is not None:
+        return job
     if (known := await _same_call(connection, request)) is not None:
         return known
     raise Unavailable("The job of this idempotency key was removed just now", retry_after_seconds=1)
@@ -168,8 +167,9 @@ async def _made(connection: AsyncConnection, request: Request, new: rows.NewJob)
 
 async def _same_call(connection: AsyncConnection, request: Request) -> Job | None:
     """The job that this call has made before, if it has; Invalid when another call used its key."""
-    row = await rows.find_by_idempotency_key(connection, request.caller.key_id, request.idempotency_key or "")
-    if row is None:
+    found = await rows.find_by_idempotency_key(connection, request.caller.key_id, request.idempotency_key or "")
+    if found is None:
         return None
-    request.check_same_body(row.body_sha256, f"job {row.id}")
-    return show_job(row)
+    job, body_sha256 = found
+    request.check_same_body(body_sha256, f"job {job.id}")
+    return job

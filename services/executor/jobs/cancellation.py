@@ -2,13 +2,10 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.jobs.access import may_see
-from services.executor.jobs.views import show_job
 from services.executor.model.absent import no_such_job
 from services.executor.model.endings import NEVER_STARTED, ending_unstarted
 from services.executor.model.states import FINAL_JOB_STATES
@@ -18,6 +15,7 @@ from services.executor.progress.next_attempts import plan_next
 from services.executor.progress.settle import settle
 from services.executor.repositories.batches import batches_of
 from services.executor.repositories.jobs import find_job, lock_job, request_cancel
+from services.executor.repositories.rows import JobRow
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
 from stoker.contracts.jobs import Job
@@ -46,11 +44,11 @@ class Cancellation:
             if not may_see(caller, job) or job.kind != "work":
                 raise no_such_job(job_id)
             await _request(connection, job, caller)
-            row = await find_job(connection, job_id)
-            assert row is not None  # noqa: S101 - locked by this transaction
+            shown = await find_job(connection, job_id)
+            assert shown is not None  # noqa: S101 - locked by this transaction
         failpoint("cancellation.stored")
         self._wake()
-        return show_job(row)
+        return shown
 
     async def of_activity(self, caller: Caller, activity_id: str) -> None:
         """The same for an activity; whether the caller may do so was looked at before."""
@@ -60,7 +58,7 @@ class Cancellation:
         self._wake()
 
 
-async def _request(connection: AsyncConnection, job: Row[Any], caller: Caller) -> None:
+async def _request(connection: AsyncConnection, job: JobRow, caller: Caller) -> None:
     """Store the wish in a locked job, and end what was not launched. Raises Conflict."""
     if job.state in FINAL_JOB_STATES:
         raise Conflict(f"The job has ended already: it is {job.state}")

@@ -1,11 +1,8 @@
 """Removing a job that has ended: its folder first, then its rows; killed in between, it is simply done again."""
 
-from typing import Any
-
-from sqlalchemy import Row
-
 from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.repositories.jobs import delete_final_job, delete_units
+from services.executor.repositories.rows import JobSource
 from services.executor.resources.agents import JobAgents, folder_of
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
@@ -33,7 +30,7 @@ class Removal:
             raise Conflict(f"The job has not ended: it is {job.state}; cancel it first, or wait")
         await self.remove(job)
 
-    async def remove(self, job: Row[Any]) -> None:
+    async def remove(self, job: JobSource) -> None:
         """Remove an ended job (a row of `find_job_source`). Raises Unavailable, Invalid (its folder cannot go)."""
         agent = await self._agents.of(job)
         await agent.remove(folder_of(job))

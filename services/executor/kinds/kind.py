@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.model.endings import Ending
+from services.executor.repositories.rows import BatchRow, JobRow
 from shared.pipes import AgentConnection, Evidence, LaunchOutcome
 from stoker.errors import Unavailable
 
@@ -26,14 +26,14 @@ class Launcher(Protocol):
 
     recall_again_seconds: float
 
-    async def launch(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> Launched:
+    async def launch(self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow]) -> Launched:
         """Launch batches. A native id that is answered once is answered for ever.
 
         `failed`: it can never be launched as it is. Raises Unavailable when nothing is known of any of them.
         """
         ...
 
-    async def recall(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> None:
+    async def recall(self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow]) -> None:
         """Take back what a scheduler still holds of these batches; their claims are settled. Raises Unavailable."""
         ...
 
@@ -54,7 +54,7 @@ class Judge(Protocol):
     """Draws verdicts on batches of one kind of resource; safe to repeat."""
 
     async def judge(
-        self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]], found: Mapping[str, Evidence]
+        self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow], found: Mapping[str, Evidence]
     ) -> dict[str, Judged]:
         """The verdict on each batch, by its id; `found` are their files, by name. Raises Unavailable.
 

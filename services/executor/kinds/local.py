@@ -5,14 +5,13 @@ A verdict is only ever drawn from files and from locks that were looked at: a ca
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.kinds.kind import Judged, Launched
 from services.executor.model.endings import GIVEN_UP, Ending, ending_cancelled, ending_complete, ending_unstarted
 from services.executor.repositories.jobs import is_to_be_cancelled
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.resources.agents import batch_name, folder_of
 from shared.pipes import AgentConnection, Evidence
 from shared.service.database.transactions import Database
@@ -24,11 +23,11 @@ class LocalLauncher:
 
     recall_again_seconds = 2.0
 
-    async def launch(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> Launched:
+    async def launch(self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow]) -> Launched:
         """See `Launcher`."""
         return Launched(await agent.launch(folder_of(job), [batch_name(batch) for batch in batches]))
 
-    async def recall(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> None:
+    async def recall(self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow]) -> None:
         """Nobody holds them."""
 
 
@@ -39,7 +38,7 @@ class LocalJudge:
         self._database = database
 
     async def judge(
-        self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]], found: Mapping[str, Evidence]
+        self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow], found: Mapping[str, Evidence]
     ) -> dict[str, Judged]:
         """See `Judge`."""
         files = {batch_name(batch): found[batch_name(batch)] for batch in batches}

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 from anyio import to_thread
-from sqlalchemy import Row
 
-from services.executor.jobs.views import show_job
 from services.executor.outputs.results import result_lines
+from services.executor.repositories.rows import JobSource
 from services.executor.resources.agents import JobAgents, folder_of
 from shared.pipes import AgentConnection
 from shared.service.database.transactions import Database
+from stoker.contracts.jobs import Job
 from stoker.errors import NotFound
 
 _EXCLUDED = ("runner.py",)
@@ -66,12 +66,12 @@ class Archive:
         self._database = database
         self._agents = agents
 
-    async def open(self, job: Row[Any], source: Row[Any]) -> AsyncGenerator[bytes, None]:
+    async def open(self, job: Job, source: JobSource) -> AsyncGenerator[bytes, None]:
         """The zip's bytes. Raises Unavailable before the first of them if the resource is away."""
         agent = await self._agents.of(source)
         return self._stream(agent, job, source)
 
-    async def _stream(self, agent: AgentConnection, job: Row[Any], source: Row[Any]) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, agent: AgentConnection, job: Job, source: JobSource) -> AsyncGenerator[bytes, None]:
         writer = _ZipWriter(job.id)
         async with aclosing(self._entries(agent, job, source)) as entries:
             async for entry in entries:
@@ -80,7 +80,7 @@ class Archive:
                         yield piece
         yield await writer.close()
 
-    async def _entries(self, agent: AgentConnection, job: Row[Any], source: Row[Any]) -> AsyncGenerator[_Entry, None]:
+    async def _entries(self, agent: AgentConnection, job: Job, source: JobSource) -> AsyncGenerator[_Entry, None]:
         left_out: list[str] = []
         names = set(_OUR_OWN)
         try:
@@ -98,7 +98,7 @@ class Archive:
         except NotFound:
             left_out.append("the job's folder: it is not there")
         yield _Entry(name="results.jsonl", chunks=result_lines(self._database, job.id))
-        yield _Entry(name="job.json", chunks=_once(msgspec.json.encode(show_job(job))))
+        yield _Entry(name="job.json", chunks=_once(msgspec.json.encode(job)))
         if left_out:
             yield _Entry(name="left-out.txt", chunks=_once("\n".join([*left_out, ""]).encode()))
 

@@ -3,13 +3,12 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator
-from typing import Any, NamedTuple
-
-from sqlalchemy import Row
+from typing import NamedTuple
 
 from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.repositories.batches import batches_of
 from services.executor.repositories.jobs import find_job
+from services.executor.repositories.rows import JobSource
 from services.executor.resources.agents import JobAgents, batch_folder_of
 from shared.pipes import Place
 from shared.service.database.transactions import Database
@@ -52,14 +51,14 @@ class _Source(NamedTuple):
     def title(self) -> str:
         return f"batch {self.batch_index}, slot {self.slot}"
 
-    def file(self, job: Row[Any]) -> Place:
+    def file(self, job: JobSource) -> Place:
         return batch_folder_of(job, self.batch_index) / f"logs/slot-{self.slot}.log"
 
 
 async def _read(
     database: Database,
     agents: JobAgents,
-    job: Row[Any],
+    job: JobSource,
     follow: bool,  # noqa: FBT001
     stopping: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:

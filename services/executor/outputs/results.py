@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from services.executor.jobs.views import show_result
 from services.executor.repositories.unit_pages import all_results
 from shared.service.database.transactions import Database
 
@@ -13,5 +12,5 @@ _encode = msgspec.json.Encoder().encode_lines
 
 async def result_lines(database: Database, job_id: str) -> AsyncGenerator[bytes, None]:
     """Lines of `UnitResult`, some thousand at a time, read page by page as they are sent."""
-    async for rows in all_results(database, job_id):
-        yield _encode([show_result(row) for row in rows])
+    async for results in all_results(database, job_id):
+        yield _encode(results)

@@ -8,15 +8,14 @@ unit's.
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.jobs.catalogue import JobCatalogue
 from services.executor.model.records import EventRecord, Records
 from services.executor.repositories.batches import batch_at
-from services.executor.repositories.unit_pages import find_unit, next_log_start
+from services.executor.repositories.rows import JobSource, UnitLogRow
+from services.executor.repositories.unit_pages import find_unit_log, next_log_start
 from services.executor.resources.agents import JobAgents, batch_folder_of
 from shared.pipes import AgentConnection, Place
 from shared.service.database.transactions import Database
@@ -62,15 +61,15 @@ class UnitLogs:
         Raises NotFound, Unavailable; the stream raises Unavailable when the resource goes away.
         """
         job = await self._catalogue.source(caller, job_id)
-        await self._catalogue.unit_row(caller, job_id, index)
+        await self._catalogue.unit(caller, job_id, index)
         return await self.of_unit(job, index, wanted, stopping)
 
     async def of_unit(
-        self, job: Row[Any], index: int, wanted: Wanted, stopping: asyncio.Event
+        self, job: JobSource, index: int, wanted: Wanted, stopping: asyncio.Event
     ) -> tuple[int, AsyncGenerator[bytes, None]]:
-        """The same, whoever asks. `job`: a row of `find_job_source`."""
+        """The same, whoever asks."""
         async with self._database.read() as connection:
-            unit = await find_unit(connection, job.id, index)
+            unit = await find_unit_log(connection, job.id, index)
         if unit is None:
             raise NotFound(f"Job {job.id} was removed")
         log = _UnitLog(self._database, self._agents, job, index)
@@ -80,13 +79,13 @@ class UnitLogs:
 
 
 class _UnitLog:
-    def __init__(self, database: Database, agents: JobAgents, job: Row[Any], index: int) -> None:
+    def __init__(self, database: Database, agents: JobAgents, job: JobSource, index: int) -> None:
         self._database = database
         self._agents = agents
         self._job = job
         self._index = index
 
-    async def look(self, unit: Row[Any]) -> Stretch | None:
+    async def look(self, unit: UnitLogRow) -> Stretch | None:
         """What is the unit's at this moment; None while it has not begun."""
         if unit.log_slot is None or unit.log_from is None:
             return None
@@ -105,7 +104,7 @@ class _UnitLog:
             return Stretch(unit.log_from, end, final=True)
         return Stretch(unit.log_from, max(unit.log_from, length), final=over)
 
-    async def _announced(self, agent: AgentConnection, unit: Row[Any], offset: int) -> int | None:
+    async def _announced(self, agent: AgentConnection, unit: UnitLogRow, offset: int) -> int | None:
         """Where the next unit of the slot begins, if its start was announced behind what is stored already."""
         events = batch_folder_of(self._job, unit.batch_index) / "events.jsonl"
         while True:
@@ -118,11 +117,11 @@ class _UnitLog:
                 return None
             offset += records.length
 
-    def _file(self, unit: Row[Any]) -> Place:
+    def _file(self, unit: UnitLogRow) -> Place:
         return batch_folder_of(self._job, unit.batch_index) / "logs" / f"slot-{unit.log_slot}.log"
 
     async def read(
-        self, unit: Row[Any], stretch: Stretch | None, wanted: Wanted, stopping: asyncio.Event
+        self, unit: UnitLogRow, stretch: Stretch | None, wanted: Wanted, stopping: asyncio.Event
     ) -> AsyncGenerator[bytes, None]:
         """The bytes that are wanted."""
         done = wanted.offset
@@ -150,9 +149,9 @@ class _UnitLog:
             unit = await self._again()
             stretch = await self.look(unit)
 
-    async def _again(self) -> Row[Any]:
+    async def _again(self) -> UnitLogRow:
         async with self._database.read() as connection:
-            unit = await find_unit(connection, self._job.id, self._index)
+            unit = await find_unit_log(connection, self._job.id, self._index)
         if unit is None:
             raise NotFound(f"Job {self._job.id} was removed")
         return unit

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.planning.slurm import Shape, batch_shape, bounds_of
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import connection_of, submit_of
 from shared.slurm.requests.needs import UnitNeeds, merge_needs
 from stoker.contracts.needs import Retries
@@ -22,7 +21,7 @@ class Growth(msgspec.Struct, frozen=True):
     phase: int = 0
 
 
-def growth_of(batch: Row[Any]) -> Growth:
+def growth_of(batch: BatchRow) -> Growth:
     """What decides on the needs of a batch's units, besides its job."""
     return Growth(batch.memory_growth, batch.time_growth, batch.phase)
 
@@ -46,7 +45,7 @@ def grown_needs(
     return msgspec.structs.replace(needs, memory_mb=memory, time_seconds=time, unit_time_seconds=unit_time)
 
 
-def needs_of(job: Row[Any], growth: Growth, *, max_time_seconds: float | None = None) -> UnitNeeds:
+def needs_of(job: JobRow, growth: Growth, *, max_time_seconds: float | None = None) -> UnitNeeds:
     """What each unit of a batch of a SLURM job needs (`job`: a row with `spec` and `snapshot`)."""
     config = _slurm_config(job)
     request = submit_of(job, growth.phase)
@@ -60,7 +59,7 @@ def needs_of(job: Row[Any], growth: Growth, *, max_time_seconds: float | None = 
     )
 
 
-def shape_of(job: Row[Any], growth: Growth, count: int, most: int) -> Shape:
+def shape_of(job: JobRow, growth: Growth, count: int, most: int) -> Shape:
     """How so many waiting units are divided; `most` run at once where no scheduler decides. Raises Invalid."""
     submit = submit_of(job, growth.phase)
     if job.placement == "local":
@@ -80,7 +79,7 @@ def shape_of(job: Row[Any], growth: Growth, count: int, most: int) -> Shape:
     )
 
 
-def _slurm_config(job: Row[Any]) -> SlurmRunnerConfig:
+def _slurm_config(job: JobRow) -> SlurmRunnerConfig:
     config = connection_of(job).resource.spec.jobs_runner_config
     if not isinstance(config, SlurmRunnerConfig):
         raise TypeError("this job is not for SLURM")

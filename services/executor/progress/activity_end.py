@@ -6,7 +6,6 @@ This module is called by the one that changes jobs, and imports nothing of it.
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
@@ -14,23 +13,26 @@ from services.executor.building.requests import StoredRequest
 from services.executor.building.results import Built, read_result
 from services.executor.model.endings import NEVER_STARTED
 from services.executor.repositories import environments as rows
-from services.executor.repositories.tables import units
+from services.executor.repositories.rows import EnvironmentRow, JobRow
+from services.executor.repositories.unit_pages import unit_outcome
 from services.executor.tasks.manifest import TaskDescription, tasks_of
 from stoker.contracts.jobs import Reason
 from stoker.errors import Invalid
 
 
-async def conclude(connection: AsyncConnection, job: Row[Any], state: str, now: float) -> None:
+async def conclude(connection: AsyncConnection, job: JobRow, state: str, now: float) -> None:
     """Let the environment of a locked activity be what the activity made of it. `state` is the job's final one."""
+    if job.environment_id is None:
+        return
     environment = await rows.lock_environment(connection, job.environment_id)
     if environment is None or environment.activity_id != job.id:
         return
-    query = select(units.c.state, units.c.output, units.c.reason, units.c.started_at).where(
-        units.c.job_id == job.id, units.c.unit_index == 0
-    )
-    unit = (await connection.execute(query)).one()
-    done = state == "succeeded" and unit.output is not None
-    result = read_result(msgspec.json.decode(unit.output)) if done else _reason(unit.reason)
+    unit = await unit_outcome(connection, job.id, 0)
+    result: Built | Reason
+    if state == "succeeded" and unit.output is not None:
+        result = read_result(msgspec.json.decode(unit.output))
+    else:
+        result = _reason(unit.reason)
     await rows.forget_file(connection, environment.id)
     fault = result if isinstance(result, Reason) else await _made(connection, environment, job.name, result, now)
     if fault is not None:
@@ -38,7 +40,7 @@ async def conclude(connection: AsyncConnection, job: Row[Any], state: str, now: 
 
 
 async def _made(
-    connection: AsyncConnection, environment: Row[Any], kind: str, built: Built, now: float
+    connection: AsyncConnection, environment: EnvironmentRow, kind: str, built: Built, now: float
 ) -> Reason | None:
     values: dict[str, Any] = {"updated_at": now, "reason": None, "state_before": None}
     if kind == "delete":
@@ -67,7 +69,7 @@ async def _made(
     return None
 
 
-async def _identity(connection: AsyncConnection, environment: Row[Any], version: str | None) -> str | None:
+async def _identity(connection: AsyncConnection, environment: EnvironmentRow, version: str | None) -> str | None:
     """What it is known by from now on: by its version, also when the newest one was asked for."""
     if environment.identity is None:
         return None
@@ -78,7 +80,7 @@ async def _identity(connection: AsyncConnection, environment: Row[Any], version:
 
 
 async def _failed(
-    connection: AsyncConnection, environment: Row[Any], kind: str, reason: Reason, now: float, *, touched: bool
+    connection: AsyncConnection, environment: EnvironmentRow, kind: str, reason: Reason, now: float, *, touched: bool
 ) -> None:
     """What was begun and not finished is never `ready`: it can be begun again from the state it gets here."""
     values: dict[str, Any] = {"updated_at": now, "reason": _encode(reason), "state_before": None}

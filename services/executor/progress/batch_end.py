@@ -2,20 +2,20 @@
 
 import time
 from collections.abc import Collection
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.model.endings import Ending
 from services.executor.model.json_text import encode
 from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.next_attempts import plan_next
-from services.executor.repositories.batches import move_batch
-from services.executor.repositories.jobs import append_units
+from services.executor.repositories.batches import add_up, move_batch
+from services.executor.repositories.jobs import append_units, update_job
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import retries_of, submit_of
-from services.executor.repositories.tables import NO_BATCH, attempts, batches, jobs, units
+from services.executor.repositories.tables import NO_BATCH
+from services.executor.repositories.unit_pages import unit_outcome
 from services.executor.repositories.units import end_unfinished
 from services.executor.tasks.arguments import compute_units
 from services.executor.tasks.outputs import read_init_output
@@ -23,8 +23,8 @@ from services.executor.tasks.outputs import read_init_output
 
 async def end_batch(
     connection: AsyncConnection,
-    job: Row[Any],
-    batch: Row[Any],
+    job: JobRow,
+    batch: BatchRow,
     how: Ending,
     changes: UnitChanges,
     *,
@@ -36,7 +36,7 @@ async def end_batch(
     values = {"state": how.batch_state, "ended_at": now, "reason": reason, "note": None, "estimated_start": None}
     if not await move_batch(connection, batch.id, before, **values):
         return
-    await _add_up(connection, batch)
+    await add_up(connection, batch)
     await end_unfinished(
         connection,
         job.id,
@@ -51,24 +51,7 @@ async def end_batch(
     await plan_next(connection, job, changes)
 
 
-async def _add_up(connection: AsyncConnection, batch: Row[Any]) -> None:
-    """Note what its units used: those that it still has, and those that are tried again."""
-    cpu_seconds, peak_memory_bytes = [], []
-    for table in (units, attempts):
-        query = select(func.sum(table.c.cpu_seconds), func.max(table.c.peak_memory_bytes)).where(
-            table.c.job_id == batch.job_id, table.c.batch_index == batch.batch_index
-        )
-        cpu, peak = (await connection.execute(query)).one()
-        cpu_seconds += [cpu] if cpu is not None else []
-        peak_memory_bytes += [peak] if peak is not None else []
-    values = {
-        "cpu_seconds": sum(cpu_seconds) if cpu_seconds else None,
-        "peak_memory_bytes": max(peak_memory_bytes, default=None),
-    }
-    await connection.execute(update(batches).where(batches.c.id == batch.id).values(**values))
-
-
-async def _begin_compute(connection: AsyncConnection, job: Row[Any], batch: Row[Any], changes: UnitChanges) -> None:
+async def _begin_compute(connection: AsyncConnection, job: JobRow, batch: BatchRow, changes: UnitChanges) -> None:
     """Add the compute units of a locked job whose init has ended well; they wait for their batches.
 
     `batch` is the one that has just ended. What the init answered was judged when it was stored.
@@ -78,14 +61,13 @@ async def _begin_compute(connection: AsyncConnection, job: Row[Any], batch: Row[
     submit = submit_of(job)
     if len(submit.phases) < 2:  # noqa: PLR2004 - two phases
         return
-    init = select(units.c.state, units.c.output).where(units.c.job_id == job.id, units.c.unit_index == 0)
-    state, output = (await connection.execute(init)).one()
-    if state != "succeeded":
+    init = await unit_outcome(connection, job.id, 0)
+    if init.state != "succeeded":
         return
-    elements = read_init_output(None if output is None else msgspec.json.decode(output))
+    elements = read_init_output(None if init.output is None else msgspec.json.decode(init.output))
     arguments = [encode(one) for one in compute_units(elements, submit.arguments_parallel)]
     if not arguments:
         return
     await append_units(connection, job.id, 1, arguments, [NO_BATCH] * len(arguments))
-    await connection.execute(update(jobs).where(jobs.c.id == job.id).values(unit_count=1 + len(arguments)))
+    await update_job(connection, job.id, unit_count=1 + len(arguments))
     changes.add(len(arguments))

@@ -5,22 +5,21 @@ from itertools import chain, repeat
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, desc, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.model.json_text import decode_reason, encode
+from services.executor.model.json_text import encode
 from services.executor.model.states import FINAL_JOB_STATES, job_reason, job_state
 from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.activity_end import conclude
+from services.executor.repositories.batches import batch_states
 from services.executor.repositories.events import append_event
-from services.executor.repositories.jobs import counts_of
-from services.executor.repositories.tables import batches, jobs, units
-from stoker.contracts.jobs import Counts, Reason
+from services.executor.repositories.jobs import counts_of, update_job
+from services.executor.repositories.rows import JobRow
+from services.executor.repositories.unit_pages import reasons_of
+from stoker.contracts.jobs import Counts, JobState, Reason, UnitState
 
-_REASONS_COUNTED = 1000
 
-
-async def settle(connection: AsyncConnection, job: Row[Any], changes: UnitChanges) -> str:
+async def settle(connection: AsyncConnection, job: JobRow, changes: UnitChanges) -> JobState:
     """Bring a locked job's row up to date with its batches and `changes`, with an event if anything changed.
 
     Returns the job's state. `job` is the row as `lock_job` returned it in this transaction.
@@ -28,7 +27,7 @@ async def settle(connection: AsyncConnection, job: Row[Any], changes: UnitChange
     now = time.time()
     before = counts_of(job)
     counts = changes.applied_to(before)
-    states = (await connection.execute(select(batches.c.state).where(batches.c.job_id == job.id))).scalars().all()
+    states = await batch_states(connection, job.id)
     state = job_state(job.state, states, counts, staged=job.staged)
     if state == job.state and counts == before:
         return state
@@ -41,7 +40,7 @@ async def settle(connection: AsyncConnection, job: Row[Any], changes: UnitChange
         values |= {"ended_at": now, "reason": None if reason is None else encode(reason), "waiting_for": None}
     elif state != job.state:
         values |= {"waiting_for": None, "tries": 0}
-    await connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+    await update_job(connection, job.id, **values)
     if job.kind == "activity":
         if state in FINAL_JOB_STATES:
             await conclude(connection, job, state, now)
@@ -60,13 +59,11 @@ async def settle(connection: AsyncConnection, job: Row[Any], changes: UnitChange
     return state
 
 
-async def _final_reason(connection: AsyncConnection, job: Row[Any], state: Any, counts: Counts) -> Reason | None:
+async def _final_reason(connection: AsyncConnection, job: JobRow, state: JobState, counts: Counts) -> Reason | None:
     # Who asked for a cancellation is known without them.
-    told = ("failed", "lost") if state != "cancelled" else () if job.cancel_requested_by else ("cancelled",)
-    failed = (units.c.job_id == job.id, units.c.state.in_(told), units.c.reason.is_not(None))
-    # Grouped by the database: a million units may have failed for one reason.
-    query = select(units.c.reason, func.count().label("units")).where(*failed).group_by(units.c.reason)
-    groups = (await connection.execute(query.order_by(desc("units")).limit(_REASONS_COUNTED))).all()
-    reasons = ((decode_reason(text), count) for text, count in groups)
-    texts = chain.from_iterable(repeat(reason.text, count) for reason, count in reasons if reason is not None)
+    told: tuple[UnitState, ...] = ("failed", "lost")
+    if state == "cancelled":
+        told = () if job.cancel_requested_by else ("cancelled",)
+    reasons = await reasons_of(connection, job.id, told)
+    texts = chain.from_iterable(repeat(reason.text, count) for reason, count in reasons)
     return job_reason(state, counts, texts, job.cancel_requested_by)

@@ -3,10 +3,10 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.building.results import read_result
 from services.executor.planning.growth import Growth, shape_of
+from services.executor.repositories.rows import JobRow
 from services.executor.repositories.stored_submit import submit_of
 from services.executor.repositories.units import Verify
 from services.executor.tasks.outputs import read_init_output, read_task_output
@@ -14,7 +14,7 @@ from stoker.contracts.jobs import Reason
 from stoker.errors import Invalid
 
 
-def verifier_of(job: Row[Any]) -> Verify | None:
+def verifier_of(job: JobRow) -> Verify | None:
     """What judges the outputs of a job's units; None where they are taken as they are."""
     if job.kind == "activity":
         return _of_builder

@@ -7,9 +7,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.model.json_text import encode
+from services.executor.model.json_text import decode_reason, encode
+from services.executor.model.moments import moment
 from services.executor.repositories.tables import NO_BATCH, attempts, units
-from stoker.contracts.jobs import Reason
+from stoker.contracts.jobs import Attempt, Reason
 from stoker.contracts.needs import Retries
 
 _INDICES_A_STATEMENT = 1000
@@ -77,14 +78,39 @@ async def keep_requeued(connection: AsyncConnection, job_id: str, indices: Seque
         await _keep(connection, [units.c.job_id == job_id, units.c.unit_index.in_(some)], told)
 
 
-async def attempts_of(connection: AsyncConnection, job_id: str, unit_index: int) -> list[Row[Any]]:
+async def attempts_of(connection: AsyncConnection, job_id: str, unit_index: int) -> list[Attempt]:
     """The kept attempts of one unit, in order."""
     query: Select[*tuple[Any, ...]] = (
         select(*attempts.c)
         .where(attempts.c.job_id == job_id, attempts.c.unit_index == unit_index)
         .order_by(attempts.c.attempt)
     )
-    return list((await connection.execute(query)).all())
+    return [_attempt(row) for row in await connection.execute(query)]
+
+
+async def waiting_units(connection: AsyncConnection, job_id: str) -> list[int]:
+    """Indices of the units that wait for a batch, ascending."""
+    query = select(units.c.unit_index).where(units.c.job_id == job_id, units.c.batch_index == NO_BATCH)
+    return list((await connection.execute(query.order_by(units.c.unit_index))).scalars())
+
+
+async def ends_of_attempts(connection: AsyncConnection, job_id: str) -> list[tuple[int, Reason | None]]:
+    """Of the units that wait for a batch: their indices, and why each of their attempts ended."""
+    query = (
+        select(attempts.c.unit_index, attempts.c.reason)
+        .join(units, (units.c.job_id == attempts.c.job_id) & (units.c.unit_index == attempts.c.unit_index))
+        .where(attempts.c.job_id == job_id, units.c.batch_index == NO_BATCH)
+    )
+    return [(index, decode_reason(reason)) for index, reason in await connection.execute(query)]
+
+
+async def cancel_waiting(connection: AsyncConnection, job_id: str, reason: Reason) -> None:
+    """End the units that wait for a batch."""
+    await connection.execute(
+        update(units)
+        .where(units.c.job_id == job_id, units.c.batch_index == NO_BATCH)
+        .values(state="cancelled", reason=encode(reason))
+    )
 
 
 def _parts(indices: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -102,3 +128,19 @@ async def _begin_next(
 async def _keep(connection: AsyncConnection, chosen: Sequence[ColumnElement[bool]], told: dict[str, Any]) -> None:
     columns = [literal(told[name]) if name in told else units.c[name] for name in _KEPT]
     await connection.execute(insert(attempts).from_select(list(_KEPT), select(*columns).where(*chosen)))
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    """An attempt that another one followed."""
+    return Attempt(
+        attempt=row.attempt,
+        batch_index=row.batch_index,
+        state=row.state,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        reason=decode_reason(row.reason),
+        started_at=moment(row.started_at),
+        ended_at=moment(row.ended_at),
+        peak_memory_bytes=row.peak_memory_bytes,
+        cpu_seconds=row.cpu_seconds,
+    )

@@ -1,30 +1,53 @@
 """Batches: which of a job there are, and moving them forward."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, select, update
+import msgspec
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.model.states import FINAL_BATCH_STATES
-from services.executor.repositories.tables import batches, jobs
+from services.executor.repositories.rows import BatchRow, LaunchedBatch
+from services.executor.repositories.tables import NO_BATCH, attempts, batches, jobs, units
+from shared.service.ids import new_id
+from stoker.contracts.jobs import BatchState
 
-_OF_JOB = ("kind", "placement", "profile_id", "resource_id", "folder", "snapshot")
+_batch: Select[*tuple[Any, ...]] = select(*BatchRow.columns(batches))
+
+
+class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch to store beside those that its job has."""
+
+    job_id: str
+    batch_index: int
+    parallel: int
+    memory_growth: int
+    time_growth: int
+    phase: int
 
 
 async def batches_of(
     connection: AsyncConnection, job_id: str, states: Collection[str] | None = None
-) -> list[Row[Any]]:
+) -> list[BatchRow]:
     """A job's batches in order, of all states or of the given ones."""
-    query = select(batches).where(batches.c.job_id == job_id).order_by(batches.c.batch_index)
+    query = _batch.where(batches.c.job_id == job_id).order_by(batches.c.batch_index)
     if states is not None:
         query = query.where(batches.c.state.in_(states))
-    return list((await connection.execute(query)).all())
+    return [BatchRow(*row) for row in await connection.execute(query)]
 
 
-async def find_batch(connection: AsyncConnection, batch_id: str) -> Row[Any] | None:
+async def batches_from(connection: AsyncConnection, job_id: str, first: int, limit: int) -> list[BatchRow]:
+    """A job's batches from this index on, in order."""
+    query = _batch.where(batches.c.job_id == job_id, batches.c.batch_index >= first)
+    rows = await connection.execute(query.order_by(batches.c.batch_index).limit(limit))
+    return [BatchRow(*row) for row in rows]
+
+
+async def find_batch(connection: AsyncConnection, batch_id: str) -> BatchRow | None:
     """One batch's row, if there is such a batch."""
-    return (await connection.execute(select(batches).where(batches.c.id == batch_id))).one_or_none()
+    row = (await connection.execute(_batch.where(batches.c.id == batch_id))).one_or_none()
+    return None if row is None else BatchRow(*row)
 
 
 async def move_batch(connection: AsyncConnection, batch_id: str, before: Collection[str], **values: Any) -> bool:
@@ -33,18 +56,76 @@ async def move_batch(connection: AsyncConnection, batch_id: str, before: Collect
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def launched_batches(connection: AsyncConnection) -> list[Row[Any]]:
+async def launched_batches(connection: AsyncConnection) -> list[LaunchedBatch]:
     """Every batch that was launched and has not ended, with what its job says of its place."""
-    query = (
-        select(batches, *(jobs.c[name] for name in _OF_JOB))
+    query: Select[*tuple[Any, ...]] = (
+        select(*LaunchedBatch.columns(batches, jobs))
         .join(jobs, jobs.c.id == batches.c.job_id)
         .where(batches.c.state.not_in({*FINAL_BATCH_STATES, "planned"}), batches.c.native_id.is_not(None))
         .order_by(batches.c.id)
     )
-    return list((await connection.execute(query)).all())
+    return [LaunchedBatch(*row) for row in await connection.execute(query)]
 
 
-async def batch_at(connection: AsyncConnection, job_id: str, index: int) -> Row[Any] | None:
+async def batch_at(connection: AsyncConnection, job_id: str, index: int) -> BatchRow | None:
     """A job's batch by its index."""
-    query = select(batches).where(batches.c.job_id == job_id, batches.c.batch_index == index)
-    return (await connection.execute(query)).one_or_none()
+    query = _batch.where(batches.c.job_id == job_id, batches.c.batch_index == index)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else BatchRow(*row)
+
+
+async def batch_states(connection: AsyncConnection, job_id: str) -> set[BatchState]:
+    """In which states a job's batches are."""
+    query = select(batches.c.state).where(batches.c.job_id == job_id).distinct()
+    return set((await connection.execute(query)).scalars())
+
+
+async def add_batch(connection: AsyncConnection, batch: NewBatch, indices: Sequence[int]) -> None:
+    """Store a batch of units (their indices, ascending) that wait for one."""
+    values = {**msgspec.structs.asdict(batch), "id": new_id(), "state": "planned", "unit_count": len(indices)}
+    await connection.execute(insert(batches).values(**values))
+    for first, final in _runs(indices):
+        await connection.execute(
+            update(units)
+            .where(
+                units.c.job_id == batch.job_id,
+                units.c.unit_index.between(first, final),
+                units.c.batch_index == NO_BATCH,
+            )
+            .values(batch_index=batch.batch_index)
+        )
+
+
+def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of consecutive numbers: a statement for each, not for each unit."""
+    start = before = indices[0]
+    for index in indices[1:]:
+        if index != before + 1:
+            yield start, before
+            start = index
+        before = index
+    yield start, before
+
+
+async def last_batch(connection: AsyncConnection, job_id: str) -> tuple[int, int]:
+    """The highest index of a job's batches, and how many units at most one of them runs at once."""
+    query = select(func.max(batches.c.batch_index), func.max(batches.c.parallel)).where(batches.c.job_id == job_id)
+    index, parallel = (await connection.execute(query)).one()
+    return index, parallel
+
+
+async def add_up(connection: AsyncConnection, batch: BatchRow) -> None:
+    """Note what a batch's units used: those that it still has, and those that are tried again."""
+    cpu_seconds, peak_memory_bytes = [], []
+    for table in (units, attempts):
+        query = select(func.sum(table.c.cpu_seconds), func.max(table.c.peak_memory_bytes)).where(
+            table.c.job_id == batch.job_id, table.c.batch_index == batch.batch_index
+        )
+        cpu, peak = (await connection.execute(query)).one()
+        cpu_seconds += [cpu] if cpu is not None else []
+        peak_memory_bytes += [peak] if peak is not None else []
+    values = {
+        "cpu_seconds": sum(cpu_seconds) if cpu_seconds else None,
+        "peak_memory_bytes": max(peak_memory_bytes, default=None),
+    }
+    await connection.execute(update(batches).where(batches.c.id == batch.id).values(**values))

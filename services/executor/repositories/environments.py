@@ -4,30 +4,17 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.model.states import FINAL_JOB_STATES
+from services.executor.repositories.rows import ActivityJob, ActivityRow, EnvironmentRow, StoredFile, TaskRow
 from services.executor.repositories.tables import environment_files, environments, jobs, tasks, units
 
 _ESCAPE = "\\"
-_ACTIVITY: tuple[Any, ...] = (
-    jobs.c.id,
-    jobs.c.name,
-    jobs.c.state,
-    jobs.c.owner,
-    jobs.c.environment_id,
-    jobs.c.resource_id,
-    jobs.c.profile_id,
-    jobs.c.reason,
-    jobs.c.waiting_for,
-    jobs.c.cancel_requested_at,
-    jobs.c.created_at,
-    jobs.c.started_at,
-    jobs.c.ended_at,
-    units.c.reason.label("unit_reason"),
-)
+_environment: Select[*tuple[Any, ...]] = select(*EnvironmentRow.columns(environments))
+_ACTIVITY = (*ActivityJob.columns(jobs), units.c.reason)
 _OF_UNIT = (units.c.job_id == jobs.c.id) & (units.c.unit_index == 0)
 
 
@@ -66,28 +53,30 @@ async def add_file(connection: AsyncConnection, environment_id: str, name: str, 
     )
 
 
-async def find_environment(connection: AsyncConnection, environment_id: str) -> Row[Any] | None:
+async def find_environment(connection: AsyncConnection, environment_id: str) -> EnvironmentRow | None:
     """One environment."""
-    return (await connection.execute(select(environments).where(environments.c.id == environment_id))).one_or_none()
+    return await _one(connection, _environment.where(environments.c.id == environment_id))
 
 
-async def lock_environment(connection: AsyncConnection, environment_id: str) -> Row[Any] | None:
+async def lock_environment(connection: AsyncConnection, environment_id: str) -> EnvironmentRow | None:
     """One environment, locked until the transaction ends. Jobs are locked before environments."""
-    query = select(environments).where(environments.c.id == environment_id).with_for_update()
-    return (await connection.execute(query)).one_or_none()
+    return await _one(connection, _environment.where(environments.c.id == environment_id).with_for_update())
 
 
-async def find_identical(connection: AsyncConnection, identity: str) -> Row[Any] | None:
+async def find_identical(connection: AsyncConnection, identity: str) -> EnvironmentRow | None:
     """The environment that another request for the same has made."""
-    return (await connection.execute(select(environments).where(environments.c.identity == identity))).one_or_none()
+    return await _one(connection, _environment.where(environments.c.identity == identity))
 
 
-async def find_by_key(connection: AsyncConnection, key_id: str, idempotency_key: str) -> Row[Any] | None:
+async def find_by_key(connection: AsyncConnection, key_id: str, idempotency_key: str) -> EnvironmentRow | None:
     """The environment that this access key made under this idempotency key."""
-    query = select(environments).where(
-        environments.c.key_id == key_id, environments.c.idempotency_key == idempotency_key
-    )
-    return (await connection.execute(query)).one_or_none()
+    query = _environment.where(environments.c.key_id == key_id, environments.c.idempotency_key == idempotency_key)
+    return await _one(connection, query)
+
+
+async def _one(connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> EnvironmentRow | None:
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else EnvironmentRow(*row)
 
 
 class EnvironmentFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,9 +90,9 @@ class EnvironmentFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_environments(
     connection: AsyncConnection, wanted: EnvironmentFilter, *, before_id: str | None, limit: int
-) -> list[Row[Any]]:
+) -> list[EnvironmentRow]:
     """Environments with ids before `before_id` (None: from the newest), the newest first."""
-    query = select(environments)
+    query = _environment
     if wanted.resource_ids is not None:
         query = query.where(environments.c.resource_id.in_(wanted.resource_ids))
     for column in ("resource_id", "state", "package"):
@@ -111,7 +100,8 @@ async def list_environments(
             query = query.where(environments.c[column] == value)
     if before_id is not None:
         query = query.where(environments.c.id < before_id)
-    return list((await connection.execute(query.order_by(environments.c.id.desc()).limit(limit))).all())
+    rows = await connection.execute(query.order_by(environments.c.id.desc()).limit(limit))
+    return [EnvironmentRow(*row) for row in rows]
 
 
 async def move_environment(connection: AsyncConnection, environment_id: str, **values: Any) -> None:
@@ -122,6 +112,15 @@ async def move_environment(connection: AsyncConnection, environment_id: str, **v
 async def delete_environment(connection: AsyncConnection, environment_id: str) -> None:
     """Remove an environment with its tasks."""
     await connection.execute(delete(environments).where(environments.c.id == environment_id))
+
+
+async def file_of(connection: AsyncConnection, environment_id: str) -> StoredFile | None:
+    """The file that came with its request, until it is made."""
+    query: Select[*tuple[Any, ...]] = select(*StoredFile.columns(environment_files)).where(
+        environment_files.c.environment_id == environment_id
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else StoredFile(*row)
 
 
 async def forget_file(connection: AsyncConnection, environment_id: str) -> None:
@@ -138,23 +137,25 @@ async def user_of(connection: AsyncConnection, environment_id: str) -> str | Non
     return found
 
 
-async def find_activity(connection: AsyncConnection, activity_id: str) -> Row[Any] | None:
+async def find_activity(connection: AsyncConnection, activity_id: str) -> ActivityRow | None:
     """One activity with why its unit ended as it did."""
     query: Select[*tuple[Any, ...]] = (
         select(*_ACTIVITY).outerjoin(units, _OF_UNIT).where(jobs.c.id == activity_id, jobs.c.kind == "activity")
     )
-    return (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else ActivityRow(*row)
 
 
-async def activities_by_id(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+async def activities_by_id(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, ActivityRow]:
     """Activities by their ids."""
     query: Select[*tuple[Any, ...]] = select(*_ACTIVITY).outerjoin(units, _OF_UNIT).where(jobs.c.id.in_(ids))
-    return {row.id: row for row in await connection.execute(query)}
+    found = [ActivityRow(*row) for row in await connection.execute(query)]
+    return {row.id: row for row in found}
 
 
 async def list_activities(
     connection: AsyncConnection, environment_id: str, *, before_id: str | None, limit: int
-) -> list[Row[Any]]:
+) -> list[ActivityRow]:
     """Activities of an environment, the newest first."""
     query: Select[*tuple[Any, ...]] = (
         select(*_ACTIVITY)
@@ -163,7 +164,8 @@ async def list_activities(
     )
     if before_id is not None:
         query = query.where(jobs.c.id < before_id)
-    return list((await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).all())
+    rows = await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))
+    return [ActivityRow(*row) for row in rows]
 
 
 async def task_names(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -186,7 +188,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_tasks(
     connection: AsyncConnection, wanted: TaskFilter, *, after_id: str | None, limit: int
-) -> list[Row[Any]]:
+) -> list[TaskRow]:
     """Tasks with ids behind `after_id`, with package and version of their environments."""
     query = _tasks()
     if wanted.resource_ids is not None:
@@ -200,17 +202,18 @@ async def list_tasks(
         query = query.where(tasks.c.words.like(f"%{pattern}%", escape=_ESCAPE))
     if after_id is not None:
         query = query.where(tasks.c.id > after_id)
-    return list((await connection.execute(query.order_by(tasks.c.id).limit(limit))).all())
+    return [TaskRow(*row) for row in await connection.execute(query.order_by(tasks.c.id).limit(limit))]
 
 
-async def find_task(connection: AsyncConnection, environment_id: str, name: str) -> Row[Any] | None:
+async def find_task(connection: AsyncConnection, environment_id: str, name: str) -> TaskRow | None:
     """One task by its name."""
     query = _tasks().where(tasks.c.environment_id == environment_id, tasks.c.name == name)
-    return (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else TaskRow(*row)
 
 
 def _tasks() -> Select[*tuple[Any, ...]]:
-    return select(tasks, environments.c.package, environments.c.version, environments.c.resource_id).join(
+    return select(*TaskRow.columns(tasks, environments)).join(
         environments, environments.c.id == tasks.c.environment_id
     )
 

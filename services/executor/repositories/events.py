@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.repositories.rows import JobRow
 from services.executor.repositories.tables import events, jobs, stream
 from stoker.contracts.events import FailedUnit, JobEvent
 from stoker.contracts.jobs import Counts, Reason
@@ -21,7 +22,7 @@ _give_position = (
 
 async def append_event(
     connection: AsyncConnection,
-    job: Row[Any],
+    job: JobRow,
     *,
     type_: Any,
     state: Any,

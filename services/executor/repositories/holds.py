@@ -1,23 +1,16 @@
 """Which profiles this executor holds in the registry, and under which token."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from sqlalchemy import Row, delete, exists, select, update
+from sqlalchemy import Select, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.repositories.rows import HoldRow
 from services.executor.repositories.tables import environments, jobs, profile_holds
 
 HELD, RELEASING = "held", "releasing"
-
-
-class HoldRow(Protocol):
-    """One row."""
-
-    profile_id: str
-    token: str
-    state: str
 
 
 async def is_held(connection: AsyncConnection, profile_id: str, *, keep: bool = False) -> bool:
@@ -73,9 +66,10 @@ async def start_releasing(connection: AsyncConnection, profile_id: str) -> bool:
     return True
 
 
-async def all_holds(connection: AsyncConnection) -> list[Row[Any]]:
+async def all_holds(connection: AsyncConnection) -> list[HoldRow]:
     """Every row."""
-    return list((await connection.execute(select(profile_holds))).all())
+    query: Select[*tuple[Any, ...]] = select(*HoldRow.columns(profile_holds))
+    return [HoldRow(*row) for row in await connection.execute(query)]
 
 
 async def forget(connection: AsyncConnection, profile_id: str, token: str) -> None:

@@ -1,17 +1,15 @@
 """Jobs: storing a new one with all that belongs to it, finding and listing them, removing them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
-    Row,
     Select,
     bindparam,
     delete,
-    exists,
     func,
     insert,
     literal,
@@ -22,64 +20,24 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.model.absent import no_such_job
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories.events import append_event
-from services.executor.repositories.tables import batches, environments, job_files, jobs, units
+from services.executor.repositories.rows import JobRow, JobSource, StoredFile
+from services.executor.repositories.shown import JOB, show_job
+from services.executor.repositories.tables import batches, job_files, jobs, units
 from shared.service.database.transactions import Database
-from stoker.contracts.jobs import Counts, PlannedBatch
-from stoker.errors import Conflict, NotFound
+from stoker.contracts.jobs import Counts, Job, PlannedBatch
+from stoker.errors import Conflict
 
-# What callers see of a job; the large columns `spec` and `snapshot` stay where they are.
-SHOWN = tuple(
-    jobs.c[name]
-    for name in (
-        "id",
-        "name",
-        "state",
-        "owner",
-        "profile_id",
-        "resource_id",
-        "environment_id",
-        "task",
-        "command",
-        "folder",
-        "unit_count",
-        "waiting",
-        "running",
-        "succeeded",
-        "failed",
-        "cancelled",
-        "lost",
-        "reason",
-        "waiting_for",
-        "cancel_requested_at",
-        "created_at",
-        "updated_at",
-        "started_at",
-        "ended_at",
-        "disk_bytes",
-    )
-)
-# What it takes to make a job again, or to reach its folder.
-_SOURCE = tuple(
-    jobs.c[name]
-    for name in (
-        "id",
-        "owner",
-        "kind",
-        "state",
-        "profile_id",
-        "resource_id",
-        "folder",
-        "unit_count",
-        "spec",
-        "snapshot",
-    )
-)
 _UNITS_A_STATEMENT = 20_000
 _IS_WORK = jobs.c.kind == "work"
 # Made once: putting a statement together takes as long as running it.
-_job: Select[*tuple[Any, ...]] = select(*SHOWN).where(jobs.c.id == bindparam("job_id"), _IS_WORK)
+_locked: Select[*tuple[Any, ...]] = (
+    select(*JobRow.columns(jobs)).where(jobs.c.id == bindparam("job_id")).with_for_update()
+)
+_source: Select[*tuple[Any, ...]] = select(*JobSource.columns(jobs))
+_job: Select[*tuple[Any, ...]] = select(*JOB).where(jobs.c.id == bindparam("job_id"), _IS_WORK)
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,17 +65,17 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     body_sha256: str | None = None
 
 
-def counts_of(row: Row[Any]) -> Counts:
+def counts_of(row: JobRow) -> Counts:
     """The counts that a job's row holds."""
     return Counts(**{name: getattr(row, name) for name in Counts.__struct_fields__})
 
 
-async def lock_job(connection: AsyncConnection, job_id: str) -> Row[Any]:
+async def lock_job(connection: AsyncConnection, job_id: str) -> JobRow:
     """The job's row, locked until the transaction ends. Raises NotFound."""
-    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update())).one_or_none()
+    row = (await connection.execute(_locked, {"job_id": job_id})).one_or_none()
     if row is None:
-        raise NotFound(f"There is no job {job_id}")
-    return row
+        raise no_such_job(job_id)
+    return JobRow(*row)
 
 
 async def insert_job(connection: AsyncConnection, new: NewJob) -> bool:
@@ -214,6 +172,12 @@ async def add_files(connection: AsyncConnection, job_id: str, files: Mapping[str
         await connection.execute(insert(job_files), rows)
 
 
+async def files_of(connection: AsyncConnection, job_id: str) -> list[StoredFile]:
+    """The files of a job's working folder."""
+    query: Select[*tuple[Any, ...]] = select(*StoredFile.columns(job_files)).where(job_files.c.job_id == job_id)
+    return [StoredFile(*row) for row in await connection.execute(query)]
+
+
 async def copy_units_and_files(
     connection: AsyncConnection, source_id: str, job_id: str, plan: Sequence[PlannedBatch]
 ) -> None:
@@ -231,29 +195,34 @@ async def copy_units_and_files(
     await connection.execute(insert(job_files).from_select(["job_id", "name", "content"], files))
 
 
-async def find_by_idempotency_key(connection: AsyncConnection, key_id: str, idempotency_key: str) -> Row[Any] | None:
-    """The job that this access key made under this idempotency key."""
-    query: Select[*tuple[Any, ...]] = select(*SHOWN, jobs.c.body_sha256).where(
+async def find_by_idempotency_key(
+    connection: AsyncConnection, key_id: str, idempotency_key: str
+) -> tuple[Job, str | None] | None:
+    """The job that this access key made under this idempotency key, and the checksum of the body it was made of."""
+    query: Select[*tuple[Any, ...]] = select(*JOB, jobs.c.body_sha256).where(
         jobs.c.key_id == key_id, jobs.c.idempotency_key == idempotency_key
     )
-    return (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else (show_job(row), row.body_sha256)
 
 
-async def find_job(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
+async def find_job(connection: AsyncConnection, job_id: str) -> Job | None:
     """One job as callers see it."""
-    return (await connection.execute(_job, {"job_id": job_id})).one_or_none()
+    row = (await connection.execute(_job, {"job_id": job_id})).one_or_none()
+    return None if row is None else show_job(row)
 
 
-async def find_job_source(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
-    """What a job was made of: `spec`, `snapshot` and who it belongs to."""
-    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.id == job_id, _IS_WORK)
-    return (await connection.execute(query)).one_or_none()
+async def find_job_source(connection: AsyncConnection, job_id: str) -> JobSource | None:
+    """What a job was made of, and who it belongs to."""
+    row = (await connection.execute(_source.where(jobs.c.id == job_id, _IS_WORK))).one_or_none()
+    return None if row is None else JobSource(*row)
 
 
-async def find_activity_source(connection: AsyncConnection, activity_id: str) -> Row[Any] | None:
+async def find_activity_source(connection: AsyncConnection, activity_id: str) -> JobSource | None:
     """The same of an activity."""
-    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.id == activity_id, jobs.c.kind == "activity")
-    return (await connection.execute(query)).one_or_none()
+    query = _source.where(jobs.c.id == activity_id, jobs.c.kind == "activity")
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else JobSource(*row)
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,12 +239,12 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_jobs(
     connection: AsyncConnection, wanted: JobFilter, *, before_id: str | None, limit: int
-) -> list[Row[Any]]:
+) -> list[Job]:
     """Jobs with ids before `before_id` (None: from the newest), the newest first."""
     given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
     if before_id is not None:
         given["before_id"] = before_id
-    return list((await connection.execute(_list(frozenset(given)), given | {"count": limit})).all())
+    return [show_job(row) for row in await connection.execute(_list(frozenset(given)), given | {"count": limit})]
 
 
 @cache
@@ -286,14 +255,19 @@ def _list(given: frozenset[str]) -> Select[*tuple[Any, ...]]:
         "created_before": jobs.c.created_at < bindparam("created_before"),
         "before_id": jobs.c.id < bindparam("before_id"),
     } | {name: jobs.c[name] == bindparam(name) for name in ("owner", "state", "profile_id", "resource_id", "name")}
-    query = select(*SHOWN).where(_IS_WORK, *(conditions[name] for name in sorted(given)))
+    query = select(*JOB).where(_IS_WORK, *(conditions[name] for name in sorted(given)))
     return query.order_by(jobs.c.id.desc()).limit(bindparam("count"))
+
+
+async def update_job(connection: AsyncConnection, job_id: str, **values: Any) -> None:
+    """Change a locked job."""
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
 async def request_cancel(connection: AsyncConnection, job_id: str, by: str, at: float) -> None:
     """Note in a locked job that it is to be cancelled, and let it be driven at once."""
     values = {"cancel_requested_at": at, "cancel_requested_by": by, "updated_at": at, "next_try_at": 0, "tries": 0}
-    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    await update_job(connection, job_id, **values)
 
 
 async def is_to_be_cancelled(database: Database, job_id: str) -> bool:
@@ -323,66 +297,3 @@ async def delete_final_job(connection: AsyncConnection, job_id: str) -> bool:
     """Remove an ended job's rows; False when it has not ended or is not there."""
     statement = delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(FINAL_JOB_STATES))
     return (await connection.execute(statement)).rowcount == 1
-
-
-# The latest activity of an environment is part of it, and stays as long as the environment.
-_is_nobodys_latest = ~exists().where(environments.c.activity_id == jobs.c.id)
-
-
-async def ended_before(
-    connection: AsyncConnection, moment: float, *, without: Collection[str], limit: int
-) -> list[Row[Any]]:
-    """Jobs that ended before this moment (epoch seconds), the oldest first, as `find_job_source` gives them."""
-    query: Select[*tuple[Any, ...]] = (
-        select(*_SOURCE)
-        .where(
-            jobs.c.ended_at < moment,
-            jobs.c.state.in_(FINAL_JOB_STATES),
-            jobs.c.id.not_in(list(without)),
-            _is_nobodys_latest,
-        )
-        .order_by(jobs.c.ended_at)
-        .limit(limit)
-    )
-    return list((await connection.execute(query)).all())
-
-
-async def first_end(connection: AsyncConnection) -> float | None:
-    """When the first of the ended jobs ended (epoch seconds)."""
-    moment: float | None = (
-        await connection.execute(select(func.min(jobs.c.ended_at)).where(_is_nobodys_latest))
-    ).scalar_one()
-    return moment
-
-
-async def unmeasured(connection: AsyncConnection, *, without: Collection[str], limit: int) -> list[Row[Any]]:
-    """Ended jobs whose disk use is not known, the newest first."""
-    query: Select[*tuple[Any, ...]] = (
-        select(*_SOURCE)
-        .where(jobs.c.ended_at.is_not(None), jobs.c.disk_bytes.is_(None), jobs.c.id.not_in(list(without)))
-        .order_by(jobs.c.ended_at.desc())
-        .limit(limit)
-    )
-    return list((await connection.execute(query)).all())
-
-
-async def unended(connection: AsyncConnection, owner: str | None, limit: int) -> list[Row[Any]]:
-    """Jobs that have not ended, of one owner or of all, the newest first."""
-    query: Select[*tuple[Any, ...]] = select(*_SOURCE).where(jobs.c.state.not_in(FINAL_JOB_STATES), _IS_WORK)
-    if owner is not None:
-        query = query.where(jobs.c.owner == owner)
-    return list((await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).all())
-
-
-async def store_disk_bytes(connection: AsyncConnection, job_id: str, disk_bytes: int) -> None:
-    """Note what an ended job's folder takes up."""
-    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(disk_bytes=disk_bytes))
-
-
-async def usage_by_resource(connection: AsyncConnection, owner: str | None) -> list[tuple[str, int, int]]:
-    """(resource id, jobs, their known disk use in bytes), of one owner or of all."""
-    query = select(jobs.c.resource_id, func.count(), func.coalesce(func.sum(jobs.c.disk_bytes), 0)).where(_IS_WORK)
-    if owner is not None:
-        query = query.where(jobs.c.owner == owner)
-    rows = await connection.execute(query.group_by(jobs.c.resource_id).order_by(jobs.c.resource_id))
-    return [(resource_id, count, int(total)) for resource_id, count, total in rows]

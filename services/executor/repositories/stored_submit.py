@@ -4,8 +4,8 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
+from services.executor.repositories.rows import JobRow, JobSource
 from stoker.contracts.holds import Connection
 from stoker.contracts.jobs import JobSubmit
 from stoker.contracts.needs import Needs, Retries, SchedulingRequest
@@ -38,17 +38,17 @@ class StoredSubmit(JobSubmit, forbid_unknown_fields=False, kw_only=True):
     """What every compute unit of a compound task gets."""
 
 
-def submit_of(job: Row[Any], phase: int = 0) -> StoredSubmit:
-    """The submit call of a job (a row with `spec`), with what one of its phases has of its own."""
+def submit_of(job: JobSource, phase: int = 0) -> StoredSubmit:
+    """The submit call of a job, with what one of its phases has of its own."""
     return _submit(job.spec, phase)
 
 
-def connection_of(job: Row[Any]) -> Connection:
-    """Resource and profile as they were when the job was accepted (a row with `snapshot`)."""
+def connection_of(job: JobSource) -> Connection:
+    """Resource and profile as they were when the job was accepted."""
     return _connection(job.snapshot)
 
 
-def retries_of(job: Row[Any]) -> Retries:
+def retries_of(job: JobRow) -> Retries:
     """How the units of a job are tried again; not at all once it is to be cancelled."""
     return Retries() if job.cancel_requested_at is not None else submit_of(job).retries
 

@@ -35,6 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.model.absent import no_such_profile
 from services.executor.repositories import holds as rows
+from services.executor.repositories.rows import HoldRow
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
 from shared.service.ids import new_id
@@ -149,7 +150,7 @@ class Holds:
                 log.info("orphaned hold released", profile_id=hold.profile_id)
         await self._put_again([row for token, row in known.items() if token not in {hold.token for hold in there}])
 
-    async def _put_again(self, missing: Sequence[rows.HoldRow]) -> None:
+    async def _put_again(self, missing: Sequence[HoldRow]) -> None:
         for row in missing:
             if row.state != rows.HELD:
                 continue

@@ -1,12 +1,10 @@
 """`batch.json`: what a runner needs to know of its batch besides the units' arguments."""
 
-from typing import Any
-
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import Row
 
 from services.executor.planning.growth import Growth, growth_of, needs_of
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import StoredSubmit, connection_of, max_restarts, submit_of
 from shared.remote.runner.units.environment import CACHE_VARIABLES
 from shared.slurm.requests.times import parse_limit
@@ -49,7 +47,7 @@ class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     step_memory_mb: int | None = None
 
 
-def batch_file(job: Row[Any], batch: Row[Any], limits: StagingLimits) -> bytes:
+def batch_file(job: JobRow, batch: BatchRow, limits: StagingLimits) -> bytes:
     """The bytes of a batch's file."""
     submit = submit_of(job, batch.phase)
     local = job.placement == "local"
@@ -95,7 +93,7 @@ def _after_lines(submit: StoredSubmit) -> list[str]:
     return ["/bin/sh", "-c", f'eval "${_LINES}"\nexec "$@"', "worker_init", *submit.command]
 
 
-def _environment(job: Row[Any], submit: StoredSubmit, *, local: bool) -> dict[str, str]:
+def _environment(job: JobRow, submit: StoredSubmit, *, local: bool) -> dict[str, str]:
     """The variables of the call, with what it, or the profile, says beside them."""
     lines = {_LINES: submit.worker_init} if local and submit.worker_init.strip() else {}
     profile = connection_of(job).profile.spec
@@ -107,7 +105,7 @@ def _environment(job: Row[Any], submit: StoredSubmit, *, local: bool) -> dict[st
     }
 
 
-def _least_output_limit(job: Row[Any], batch: Row[Any]) -> int:
+def _least_output_limit(job: JobRow, batch: BatchRow) -> int:
     """What must be taken from a unit whatever the limit: a manifest, or the list of all compute units."""
     lists_units = len(submit_of(job).phases) > 1 and batch.phase == 0
     return _LONG_OUTPUT_BYTES if job.kind == "activity" or lists_units else 0

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.kinds.kind import Judged, Kind
@@ -21,6 +20,7 @@ from services.executor.progress.unit_outputs import verifier_of
 from services.executor.repositories import leases
 from services.executor.repositories.batches import batches_of, find_batch, move_batch
 from services.executor.repositories.jobs import lock_job, note_wait
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import retries_of
 from services.executor.repositories.units import apply_records
 from services.executor.resources.agents import JobAgents, batch_folder_of, batch_name, folder_of, native_ids_of
@@ -89,7 +89,7 @@ class Collector:
         failpoint("collector.ended")
         return await self._has_more(job.id)
 
-    async def _store_verdicts(self, job_id: str, batches: list[Row[Any]], verdicts: Mapping[str, Judged]) -> None:
+    async def _store_verdicts(self, job_id: str, batches: list[BatchRow], verdicts: Mapping[str, Judged]) -> None:
         ended = False
         async with self._database.write() as connection:
             job = await lock_job(connection, job_id)
@@ -114,7 +114,7 @@ class Collector:
             return bool(await batches_of(connection, job_id, ("planned",)))
 
     async def _read_on(
-        self, agent: AgentConnection, job: Row[Any], batch: Row[Any], found: Evidence, first: _Stretches
+        self, agent: AgentConnection, job: JobRow, batch: BatchRow, found: Evidence, first: _Stretches
     ) -> None:
         """Store everything up to the lengths that were found; `first` was read already."""
         offsets = (batch.events_offset, batch.results_offset)
@@ -130,7 +130,7 @@ class Collector:
         self,
         connection: AsyncConnection,
         job_id: str,
-        batch: Row[Any],
+        batch: BatchRow,
         offsets: tuple[int, int],
         events: Records[EventRecord],
         results: Records[ResultRecord],
@@ -165,21 +165,21 @@ class Collector:
 
 
 def _in_question(
-    batches: list[Row[Any]], found: Mapping[str, Evidence], hints: Mapping[str, Observation]
-) -> list[Row[Any]]:
+    batches: list[BatchRow], found: Mapping[str, Evidence], hints: Mapping[str, Observation]
+) -> list[BatchRow]:
     """Batches that may have ended, or of which the scheduler says something new; the others have merely moved on."""
     return [batch for batch in batches if found[batch_name(batch)].ended or _is_in_question(batch, hints[batch.id])]
 
 
-def _is_in_question(batch: Row[Any], hint: Observation) -> bool:
+def _is_in_question(batch: BatchRow, hint: Observation) -> bool:
     if hint.ended or hint.alive is False or hint.events_length is None:
         return True
     return hint.scheduler is not None and (hint.scheduler != (batch.scheduler or "") or is_over(hint.scheduler))
 
 
-def _read_at_once(batches: Sequence[Row[Any]], found: Mapping[str, Evidence]) -> Iterator[list[Row[Any]]]:
+def _read_at_once(batches: Sequence[BatchRow], found: Mapping[str, Evidence]) -> Iterator[list[BatchRow]]:
     """Groups of batches whose first stretches fit into memory together: a long line is waited for once for each."""
-    group: list[Row[Any]] = []
+    group: list[BatchRow] = []
     size = 0
     for batch in batches:
         seen = found[batch.id]
@@ -195,7 +195,7 @@ def _read_at_once(batches: Sequence[Row[Any]], found: Mapping[str, Evidence]) ->
 
 
 async def _stretches(
-    agent: AgentConnection, job: Row[Any], batch: Row[Any], offsets: tuple[int, int], found: Evidence
+    agent: AgentConnection, job: JobRow, batch: BatchRow, offsets: tuple[int, int], found: Evidence
 ) -> _Stretches:
     """What follows in both files of a batch, up to the lengths that were found."""
     folder = batch_folder_of(job, batch.batch_index)

@@ -6,9 +6,7 @@ settled by the claim on the resource.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.building.uv_program import UvSending
@@ -20,8 +18,8 @@ from services.executor.progress.batch_end import end_batch
 from services.executor.progress.settle import settle
 from services.executor.repositories import leases
 from services.executor.repositories.batches import batches_of, move_batch
-from services.executor.repositories.jobs import lock_job
-from services.executor.repositories.tables import jobs
+from services.executor.repositories.jobs import lock_job, update_job
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.resources.agents import JobAgents, batch_folder_of, batch_name, folder_of
 from services.executor.running.batch_file import StagingLimits
 from services.executor.running.staging import batch_entries, job_entries
@@ -102,7 +100,7 @@ class Dispatcher:
             log.exception("job not driven", job_id=job_id)
             await self._rest(job, "an unexpected error of the executor, which its log tells; it is tried again", None)
 
-    async def _launch(self, agent: AgentConnection, job: Row[Any]) -> None:
+    async def _launch(self, agent: AgentConnection, job: JobRow) -> None:
         await self._stage(agent, job)
         launching = await self._intend(job.id)
         failpoint("dispatcher.intended")
@@ -134,7 +132,7 @@ class Dispatcher:
         if launched.waiting is not None:
             raise launched.waiting
 
-    async def _stage(self, agent: AgentConnection, job: Row[Any]) -> None:
+    async def _stage(self, agent: AgentConnection, job: JobRow) -> None:
         """Put on the resource what is not there yet: the job's folder, or those of batches that came later."""
         async with self._database.read() as connection:
             new = [batch for batch in await batches_of(connection, job.id, ("planned",)) if not batch.staged]
@@ -153,11 +151,11 @@ class Dispatcher:
         async with self._database.write() as connection:
             for batch in new:
                 await move_batch(connection, batch.id, ("planned",), staged=True)
-            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(staged=True))
+            await update_job(connection, job.id, staged=True)
             await settle(connection, await lock_job(connection, job.id), UnitChanges())
         failpoint("dispatcher.staged")
 
-    async def _intend(self, job_id: str) -> list[Row[Any]]:
+    async def _intend(self, job_id: str) -> list[BatchRow]:
         """Write down that the planned batches are about to be launched, unless the job is being cancelled.
 
         A batch that was still `planned` when its cancellation was stored is never launched: this is the transaction
@@ -173,7 +171,7 @@ class Dispatcher:
             await settle(connection, job, UnitChanges())
             return await batches_of(connection, job_id, ("launching",))
 
-    async def _stop(self, agent: AgentConnection, job: Row[Any]) -> None:
+    async def _stop(self, agent: AgentConnection, job: JobRow) -> None:
         """Revoke what has not been claimed and stop what has; asked again until the ends are known."""
         async with self._database.read() as connection:
             left = {batch_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
@@ -189,7 +187,7 @@ class Dispatcher:
         await self._hint()
 
     async def _revoke(
-        self, agent: AgentConnection, job: Row[Any], left: dict[str, Row[Any]], outcome: tuple[str, Reason]
+        self, agent: AgentConnection, job: JobRow, left: dict[str, BatchRow], outcome: tuple[str, Reason]
     ) -> list[str]:
         """Claim batches for the service and end those that it got; returns the names of those that a runner has."""
         failpoint("dispatcher.before_revoke")
@@ -212,7 +210,7 @@ class Dispatcher:
         return [name for name in left if not _is_revoked(claims[name])]
 
     async def _abandon(
-        self, agent: AgentConnection, job: Row[Any], refused: dict[str, Row[Any]], reason: Reason
+        self, agent: AgentConnection, job: JobRow, refused: dict[str, BatchRow], reason: Reason
     ) -> None:
         """Fail batches that the resource could not start, once it is certain that nothing will start them later."""
         try:
@@ -231,7 +229,7 @@ class Dispatcher:
             await settle(connection, locked, changes)
             await leases.release(connection, job_id, self._holder)
 
-    async def _rest(self, job: Row[Any], message: str, seconds: float | None) -> None:
+    async def _rest(self, job: JobRow, message: str, seconds: float | None) -> None:
         grown = pause_seconds(
             job.tries + 1, first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=self._longest_pause_seconds
         )
@@ -241,7 +239,7 @@ class Dispatcher:
             await leases.postpone(connection, job.id, pause, message)
             await leases.release(connection, job.id, self._holder)
 
-    async def _refused(self, job: Row[Any], error: StokerError) -> None:
+    async def _refused(self, job: JobRow, error: StokerError) -> None:
         """The resource said no for good. Before the intent to launch is written, the rows alone decide."""
         async with self._database.read() as connection:
             left = {batch_name(batch): batch for batch in await batches_of(connection, job.id, _LAUNCHED)}
@@ -256,7 +254,7 @@ class Dispatcher:
         except StokerError as again:
             await self._rest(job, again.message, None)
 
-    def _launcher_of(self, job: Row[Any]) -> Launcher:
+    def _launcher_of(self, job: JobRow) -> Launcher:
         return self._kinds[job.placement].launcher
 
     async def _hint(self) -> None:
@@ -275,7 +273,7 @@ def _is_revoked(revocation: Revocation) -> bool:
     return revocation.claim.kind == "revoked"
 
 
-def _revoked(job: Row[Any]) -> tuple[str, Reason]:
+def _revoked(job: JobRow) -> tuple[str, Reason]:
     if job.cancel_requested_at is not None:
         return "cancelled", NEVER_STARTED
     return "lost", GIVEN_UP
@@ -283,8 +281,8 @@ def _revoked(job: Row[Any]) -> tuple[str, Reason]:
 
 async def _end(
     connection: AsyncConnection,
-    job: Row[Any],
-    batch: Row[Any],
+    job: JobRow,
+    batch: BatchRow,
     state: str,
     outcome: tuple[str, Reason],
     changes: UnitChanges,

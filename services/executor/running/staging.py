@@ -3,11 +3,12 @@
 import tempfile
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import IO, Any
+from typing import IO
 
-from sqlalchemy import Row, select
-
-from services.executor.repositories.tables import environment_files, job_files, units
+from services.executor.repositories.environments import file_of
+from services.executor.repositories.jobs import files_of
+from services.executor.repositories.rows import BatchRow, JobRow
+from services.executor.repositories.unit_pages import unit_arguments
 from services.executor.running.batch_file import StagingLimits, batch_file
 from shared.pipes import StagedFile
 from shared.remote.bundle import builder_source, runner_source
@@ -19,17 +20,17 @@ _CHUNK_BYTES = 64 * 1024
 
 
 async def job_entries(
-    database: Database, job: Row[Any], batches: list[Row[Any]], limits: StagingLimits
+    database: Database, job: JobRow, batches: list[BatchRow], limits: StagingLimits
 ) -> AsyncIterator[StagedFile]:
     """The files of a new job's folder, with those of these batches."""
     yield StagedFile("runner.py", runner_source())
     if job.kind == "activity":
         yield StagedFile("work/builder.py", builder_source())
     async with database.read() as connection:
-        files = list((await connection.execute(select(job_files).where(job_files.c.job_id == job.id))).all())
-        if job.kind == "activity":
-            sent = select(environment_files).where(environment_files.c.environment_id == job.environment_id)
-            files += (await connection.execute(sent)).all()
+        files = await files_of(connection, job.id)
+        if job.environment_id is not None and job.kind == "activity":
+            sent = await file_of(connection, job.environment_id)
+            files += [] if sent is None else [sent]
     for file in files:
         yield StagedFile(f"work/{file.name}", file.content, mode=0o755)
     for batch in batches:
@@ -38,7 +39,7 @@ async def job_entries(
 
 
 async def batch_entries(
-    database: Database, job: Row[Any], batch: Row[Any], limits: StagingLimits, prefix: str = ""
+    database: Database, job: JobRow, batch: BatchRow, limits: StagingLimits, prefix: str = ""
 ) -> AsyncIterator[StagedFile]:
     """The files of one batch's folder. Arguments are read page by page: a million units must not fill the memory."""
     yield StagedFile(f"{prefix}batch.json", batch_file(job, batch, limits))
@@ -53,14 +54,8 @@ async def batch_entries(
 async def _write_units(database: Database, job_id: str, batch_index: int, lines: IO[bytes]) -> int:
     last = -1
     while True:
-        query = (
-            select(units.c.unit_index, units.c.attempt, units.c.arguments)
-            .where(units.c.job_id == job_id, units.c.batch_index == batch_index, units.c.unit_index > last)
-            .order_by(units.c.unit_index)
-            .limit(_UNITS_A_PAGE)
-        )
         async with database.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = await unit_arguments(connection, job_id, batch_index, after=last, limit=_UNITS_A_PAGE)
         if not rows:
             return lines.tell()
         for row in rows:

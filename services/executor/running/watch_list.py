@@ -1,13 +1,12 @@
 """What the poller is asked to watch: every batch that was launched and has not ended, with what is known of it."""
 
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import Row
 
 from services.executor.repositories.batches import launched_batches
+from services.executor.repositories.rows import LaunchedBatch
 from shared.pipes import JOBS, roots_of
 from shared.service.database.transactions import Database
 from stoker.contracts.holds import Connection
@@ -58,7 +57,7 @@ def _place(snapshot: str) -> _Place:
     return _Place(roots_of(connection)[JOBS], seconds, connection.resource.type)
 
 
-def _watched(row: Row[Any]) -> WatchedBatch:
+def _watched(row: LaunchedBatch) -> WatchedBatch:
     return WatchedBatch(
         batch_id=row.id,
         job_id=row.job_id,

@@ -45,10 +45,10 @@ async def expand(connection: AsyncConnection, submit: JobSubmit, used: Connectio
     if environment is None or environment.resource_id != used.resource.id:
         raise missing
     check_ready(environment.id, environment.state)
+    built = msgspec.json.decode(environment.built or "{}", type=Built)
     if "\0" in run.task or (task := await rows.find_task(connection, environment.id, run.task)) is None:
         raise NotFound(f"Environment {environment.id} has no task of this name")
     described = msgspec.json.decode(task.description, type=TaskDescription)
-    built = msgspec.json.decode(environment.built, type=Built)
     try:
         phases = phases_of(described, run)
     except Invalid as error:

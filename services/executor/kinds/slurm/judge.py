@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.kinds.kind import Judged, Launcher
 from services.executor.kinds.slurm.evidence import CLOCK_SLACK_SECONDS, EndSeen, KnownLaunch, SlurmEvidence
@@ -14,6 +13,7 @@ from services.executor.kinds.slurm.verdicts import End, GoOn, Graces, judge_slur
 from services.executor.planning.growth import growth_of, needs_of
 from services.executor.repositories.jobs import is_to_be_cancelled
 from services.executor.repositories.launches import Launch, launches_of
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import max_restarts, submit_of
 from services.executor.resources.agents import JobAgents, batch_name, folder_of, native_ids_of
 from shared.pipes import AgentConnection, Evidence
@@ -44,7 +44,7 @@ class SlurmJudge:
         self._unknown_words: set[str] = set()
 
     async def judge(
-        self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]], found: Mapping[str, Evidence]
+        self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow], found: Mapping[str, Evidence]
     ) -> dict[str, Judged]:
         """See `Judge`."""
         # Files first, then the queue, then the accounting: what ends meanwhile is seen as ending, never as absent.
@@ -69,7 +69,7 @@ class SlurmJudge:
         return {batch.id: _judged(batch, found[batch_name(batch)], verdicts[batch.id], said) for batch in batches}
 
     async def _verdicts(
-        self, job: Row[Any], batches: Sequence[Row[Any]], found: Mapping[str, Evidence], said: "_Said"
+        self, job: JobRow, batches: Sequence[BatchRow], found: Mapping[str, Evidence], said: "_Said"
     ) -> dict[str, GoOn | End]:
         cancelled = await is_to_be_cancelled(self._database, job.id)
         verdicts = {}
@@ -80,7 +80,7 @@ class SlurmJudge:
                 self._tell_unknown(verdict.unknown_word)
         return verdicts
 
-    async def _ask(self, job: Row[Any], batches: Sequence[Row[Any]], found: Mapping[str, Evidence]) -> "_Said":
+    async def _ask(self, job: JobRow, batches: Sequence[BatchRow], found: Mapping[str, Evidence]) -> "_Said":
         async with self._database.read() as database:
             launches = await launches_of(database, job.id)
         if not any(_scheduler_matters(found[batch_name(batch)]) for batch in batches):
@@ -98,7 +98,7 @@ class SlurmJudge:
         return _Said(launches=launches, queue=queue, accounting=accounting, accounting_kept=kept)
 
     async def _accounting(
-        self, connection: Connection, batches: Sequence[Row[Any]], launches: Sequence[Launch], queue: Queue
+        self, connection: Connection, batches: Sequence[BatchRow], launches: Sequence[Launch], queue: Queue
     ) -> Accounting:
         """What the accounting says where the queue shows an end, or nothing."""
         asked = [
@@ -126,11 +126,11 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
     accounting: Accounting | None = None
     accounting_kept: bool = False
 
-    def covering(self, batch: Row[Any]) -> list[Launch]:
+    def covering(self, batch: BatchRow) -> list[Launch]:
         """The launches of one batch."""
         return [launch for launch in self.launches if launch.covers(batch.batch_index)]
 
-    def launch_count(self, batch: Row[Any]) -> int:
+    def launch_count(self, batch: BatchRow) -> int:
         """How many launches of a batch SLURM has taken, or may have taken."""
         return sum(launch.state != "refused" for launch in self.covering(batch))
 
@@ -140,7 +140,7 @@ def _wants_revocation(verdict: GoOn | End) -> bool:
 
 
 def _may_start_again(
-    job: Row[Any], batch: Row[Any], verdicts: Mapping[str, GoOn | End], found: Mapping[str, Evidence]
+    job: JobRow, batch: BatchRow, verdicts: Mapping[str, GoOn | End], found: Mapping[str, Evidence]
 ) -> bool:
     """Whether SLURM may put a batch back into its queue that is to be taken for ended."""
     if isinstance(verdicts[batch.id], GoOn) or not _scheduler_matters(found[batch_name(batch)]):
@@ -148,7 +148,7 @@ def _may_start_again(
     return max_restarts(submit_of(job)) > 0
 
 
-def _judged(batch: Row[Any], files: Evidence, verdict: GoOn | End, said: _Said) -> Judged:
+def _judged(batch: BatchRow, files: Evidence, verdict: GoOn | End, said: _Said) -> Judged:
     if isinstance(verdict, End):
         return Judged(files=files, ending=verdict.ending)
     seen: dict[str, Any] = {
@@ -166,12 +166,12 @@ def _scheduler_matters(files: Evidence) -> bool:
     return files.end is None or files.end.how != "complete"
 
 
-def _over(queue: Queue, launch: Launch, batch: Row[Any]) -> bool:
+def _over(queue: Queue, launch: Launch, batch: BatchRow) -> bool:
     rows = queue.of(launch.native_id(batch.batch_index))
     return all(row.state.kind == "terminal" for row in rows)
 
 
-def _evidence(job: Row[Any], batch: Row[Any], said: _Said, files: Evidence, *, cancelled: bool) -> SlurmEvidence:
+def _evidence(job: JobRow, batch: BatchRow, said: _Said, files: Evidence, *, cancelled: bool) -> SlurmEvidence:
     launches = said.covering(batch)
     needs = needs_of(job, growth_of(batch))
     return SlurmEvidence(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.executor.kinds.kind import Launched
 from services.executor.kinds.slurm.evidence import CLOCK_SLACK_SECONDS
@@ -18,6 +17,7 @@ from services.executor.kinds.slurm.looks import SchedulerLooks
 from services.executor.planning.growth import Growth, growth_of, needs_of
 from services.executor.repositories import launches as rows
 from services.executor.repositories.jobs import lock_job
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import connection_of, max_restarts, submit_of
 from services.executor.resources.agents import JobAgents, batch_name, folder_of
 from shared.pipes import JOBS, AgentConnection, LaunchOutcome
@@ -53,7 +53,7 @@ class SlurmLauncher:
         self._looks = looks
         self._doubt_seconds = doubt_seconds
 
-    async def launch(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> Launched:
+    async def launch(self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow]) -> Launched:
         """See `Launcher`."""
         connection = await self._agents.connection_of(job)
         answers: dict[str, LaunchOutcome] = {}
@@ -73,7 +73,7 @@ class SlurmLauncher:
             most = 2 * (len(before) - len(left))
         return Launched(answers)
 
-    async def recall(self, agent: AgentConnection, job: Row[Any], batches: Sequence[Row[Any]]) -> None:
+    async def recall(self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow]) -> None:
         """End whatever SLURM still holds of these batches, by one scancel."""
         async with self._database.read() as database:
             known = await rows.launches_of(database, job.id)
@@ -94,7 +94,7 @@ class SlurmLauncher:
             failpoint("slurm_launcher.scancelled")
 
     async def _appeared(
-        self, agent: AgentConnection, job: Row[Any], launches: Sequence[rows.Launch]
+        self, agent: AgentConnection, job: JobRow, launches: Sequence[rows.Launch]
     ) -> list[rows.Launch]:
         """These launches, with the numbers of those that SLURM has taken without anybody having heard of it."""
         queue = await self._looks.queue(await self._agents.connection_of(job))
@@ -107,7 +107,7 @@ class SlurmLauncher:
         ]
 
     async def _intended(
-        self, job: Row[Any], connection: Connection, batches: Sequence[Row[Any]], most: int | None
+        self, job: JobRow, connection: Connection, batches: Sequence[BatchRow], most: int | None
     ) -> list[rows.Launch]:
         """The launches that there are of these batches; where there is none, new intents, of `most` batches."""
         async with self._database.read() as database:
@@ -128,10 +128,10 @@ class SlurmLauncher:
     async def _submit(
         self,
         agent: AgentConnection,
-        job: Row[Any],
+        job: JobRow,
         connection: Connection,
         launch: rows.Launch,
-        batches: Sequence[Row[Any]],
+        batches: Sequence[BatchRow],
     ) -> dict[str, LaunchOutcome]:
         """Call sbatch for an intent, or learn what became of it. What it answers of is what SLURM had room for."""
         covered = [batch for batch in batches if launch.covers(batch.batch_index)]
@@ -174,10 +174,10 @@ class SlurmLauncher:
     async def _order(
         self,
         agent: AgentConnection,
-        job: Row[Any],
+        job: JobRow,
         connection: Connection,
         launch: rows.Launch,
-        batches: Sequence[Row[Any]],
+        batches: Sequence[BatchRow],
     ) -> tuple[str, list[str]]:
         """The script of a launch, and sbatch's arguments. Raises Invalid."""
         config = slurm_config_of(job)
@@ -240,7 +240,7 @@ class SlurmLauncher:
             await rows.store(database, launch.marker, **values)
 
 
-def slurm_config_of(job: Row[Any]) -> SlurmRunnerConfig:
+def slurm_config_of(job: JobRow) -> SlurmRunnerConfig:
     """The runner configuration that a SLURM job was accepted with."""
     config = connection_of(job).resource.spec.jobs_runner_config
     if not isinstance(config, SlurmRunnerConfig):
@@ -248,7 +248,7 @@ def slurm_config_of(job: Row[Any]) -> SlurmRunnerConfig:
     return config
 
 
-def worker_python_of(job: Row[Any]) -> str:
+def worker_python_of(job: JobRow) -> str:
     """The interpreter on the cluster that runs the runner."""
     spec = connection_of(job).resource.spec
     if isinstance(spec, LocalResourceSpec):
@@ -256,24 +256,24 @@ def worker_python_of(job: Row[Any]) -> str:
     return spec.jobs_slurm_python_worker
 
 
-def _current(known: Sequence[rows.Launch], batch: Row[Any]) -> rows.Launch | None:
+def _current(known: Sequence[rows.Launch], batch: BatchRow) -> rows.Launch | None:
     """The launch that a batch is to have: accepted, or still in doubt."""
     found = [one for one in known if one.covers(batch.batch_index) and one.state in ("intended", "accepted")]
     return found[-1] if found else None
 
 
-def _present(known: Sequence[rows.Launch], batches: Sequence[Row[Any]]) -> list[rows.Launch]:
+def _present(known: Sequence[rows.Launch], batches: Sequence[BatchRow]) -> list[rows.Launch]:
     return [launch for launch in known if any(_current(known, batch) is launch for batch in batches)]
 
 
-async def _forget(agent: AgentConnection, job: Row[Any], launch: rows.Launch) -> None:
+async def _forget(agent: AgentConnection, job: JobRow, launch: rows.Launch) -> None:
     """Remove what a call of sbatch left that SLURM has refused: the same marker may then be tried again."""
     folder = folder_of(job) / LAUNCHES
     for ending in ("sh", "out", "err", "exit", "intent"):  # the intent last: until then nothing is tried
         await agent.remove(folder / f"{launch.marker}.{ending}")
 
 
-def _parts(batches: Sequence[Row[Any]], max_array_size: int) -> list[ArrayPart]:
+def _parts(batches: Sequence[BatchRow], max_array_size: int) -> list[ArrayPart]:
     """Divide batches over arrays: those of one array get the same from SLURM."""
     groups: defaultdict[Growth, list[int]] = defaultdict(list)
     for batch in batches:
@@ -281,7 +281,7 @@ def _parts(batches: Sequence[Row[Any]], max_array_size: int) -> list[ArrayPart]:
     return [part for indices in groups.values() for part in split_array(sorted(indices), max_array_size)]
 
 
-def _launched(launch: rows.Launch, batches: Sequence[Row[Any]]) -> dict[str, LaunchOutcome]:
+def _launched(launch: rows.Launch, batches: Sequence[BatchRow]) -> dict[str, LaunchOutcome]:
     return {
         batch_name(batch): LaunchOutcome(state="launched", native_id=launch.native_id(batch.batch_index))
         for batch in batches
