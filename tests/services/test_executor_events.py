@@ -1,6 +1,7 @@
 """The stream of events: complete, in order, only what belongs to the caller, and it ends when the service does."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -102,7 +103,7 @@ async def test_nothing_is_missed_while_the_service_restarts(world: World) -> Non
     async with database.write() as connection:
         job = await lock_job(connection, before.id)
         await append_event(
-            connection, job, type_="job_progress", state=job.state, counts=counts_of(job), at=job.updated_at
+            connection, job, type_="job_progress", state=job.state, counts=counts_of(job), at=time.time()
         )
     await database.close()
     async with world.executor() as client:
