@@ -49,7 +49,7 @@ from stoker.contracts.jobs import (
     UnitState,
 )
 from stoker.contracts.keys import AccessKey, AccessKeyCreate, AccessKeyPatch, Caller, NewAccessKey, Role
-from stoker.contracts.needs import Needs, Retries, RetryReason
+from stoker.contracts.needs import Needs, PartNeeds, Retries, RetryReason
 from stoker.contracts.pages import Page
 from stoker.contracts.problems import FieldError
 from stoker.contracts.profiles import (
@@ -137,6 +137,7 @@ __all__ = [
     "NewAccessKey",
     "NotFound",
     "Page",
+    "PartNeeds",
     "Plan",
     "PlannedBatch",
     "PollerClient",
