@@ -14,10 +14,11 @@ from stoker.cli.names import find_profile
 from stoker.cli.session import Session
 from stoker.cli.units import UnitsFormat, read_units
 from stoker.contracts.jobs import JobSubmit
-from stoker.contracts.needs import Needs, Retries, RetryReason
+from stoker.contracts.needs import Needs, PartNeeds, Retries, RetryReason
 from stoker.errors import Invalid
 
 T = TypeVar("T")
+_NUMBERS = frozenset({"cpus_per_task", "nodes", "tasks_per_job", "parallel_tasks_per_job"})
 
 Command = Annotated[
     list[str],
@@ -103,6 +104,29 @@ TimeFactor = Annotated[
         "--retry-time-factor", min=1, help="Times so much time after a time limit.", rich_help_panel=_SCHEDULING
     ),
 ]
+NeedsInit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--need-init",
+        metavar="NAME=VALUE",
+        help="The same for the init of a compound task alone, and extra_lines, tasks_per_job,"
+        " parallel_tasks_per_job. Repeatable.",
+        rich_help_panel=_SCHEDULING,
+    ),
+]
+NeedsCompute = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--need-compute",
+        metavar="NAME=VALUE",
+        help="The same for what a compound task's init asks for. Repeatable.",
+        rich_help_panel=_SCHEDULING,
+    ),
+]
+CacheDir = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="The cache folder of the units on the resource.", rich_help_panel=_SCHEDULING),
+]
 Name = Annotated[str, typer.Option("--name", help="A name to recognise the job by.")]
 
 
@@ -150,23 +174,29 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int | None = None
     tasks_per_job: int | None = None
     scheduling: Scheduling = Scheduling()
+    cache_dir: str | None = None
     name: str = ""
 
     async def resolved(self, session: Session) -> JobSubmit:
         """Read the files and look up the profile."""
-        submit = JobSubmit(
+        submit = self.call()
+        submit.units = read_units(self.units, self.units_format) if self.units else [{}]
+        submit.profile_id = (await find_profile(session, self.profile)).id
+        return submit
+
+    def call(self) -> JobSubmit:
+        """The call without units and profile, with the files read."""
+        return JobSubmit(
             profile_id="",
             command=list(self.command),
-            units=read_units(self.units, self.units_format) if self.units else [{}],
             name=self.name,
             files=dict(map(_file, self.files)),
             environment=dict(map(_variable, self.environment)),
             parallel_tasks_per_job=self.parallel,
             tasks_per_job=self.tasks_per_job,
+            cache_dir=self.cache_dir,
             **self.scheduling.fields(),
         )
-        submit.profile_id = (await find_profile(session, self.profile)).id
-        return submit
 
 
 def _file(text: str) -> tuple[str, str]:
@@ -181,12 +211,23 @@ def _file(text: str) -> tuple[str, str]:
 def _need(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise Invalid(f"--need {text}: write NAME=VALUE")
-    if name in ("cpus_per_task", "nodes") and value.isdecimal():
+        raise Invalid(f"a need is written NAME=VALUE, not {text!r}")
+    if name in _NUMBERS and value.isdecimal():
         return name, int(value)
     if name == "needs_gpu" and value in ("true", "false"):
         return name, value == "true"
     return name, value
+
+
+def part_needs(option: str, texts: Sequence[str]) -> PartNeeds:
+    """What one part of a task needs. Raises Invalid, naming the option."""
+    lines, values = list[str](), dict[str, Any]()
+    for name, value in map(_need, texts):
+        if name == "extra_lines":
+            lines.append(value)
+        else:
+            values[name] = value
+    return _converted(option, {**values, "extra_lines": lines}, PartNeeds)
 
 
 def _converted(option: str, values: dict[str, Any], kind: type[T]) -> T:

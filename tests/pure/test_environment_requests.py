@@ -3,6 +3,7 @@
 import io
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,67 @@ def test_a_project_that_is_none_is_said(name: str, text: str, words: str) -> Non
         cut_down(name, text, environment="default", platform="linux-64")
     with pytest.raises(Invalid, match="has no environment other"):
         cut_down("pixi.toml", PROJECT, environment="other", platform="linux-64")
+
+
+@pytest.mark.parametrize(
+    ("file_name", "inside"),
+    [
+        ("Some.Tasks-1.0-py3-none-any.whl", "some_tasks-1.0.dist-info"),
+        ("some_tasks-1.0-py3-none-any.whl", "Some.Tasks-1.0.dist-info"),
+    ],
+)
+def test_a_wheel_in_another_spelling_is_the_same_package(tmp_path: Path, file_name: str, inside: str) -> None:
+    wheel = make_wheel(tmp_path, "some-tasks", "1.0", task_files("some_tasks"))
+    content = respelled(wheel.read_bytes(), "some_tasks-1.0.dist-info", inside)
+    name = read_wheel(file_name, content)
+    assert (canonical_name(name.package), name.version) == ("some-tasks", "1.0")
+
+
+def respelled(wheel: bytes, folder: str, new: str) -> bytes:
+    """The wheel with a folder of another name."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(wheel)) as before, zipfile.ZipFile(changed, "w") as after:
+        for member in before.namelist():
+            after.writestr(member.replace(f"{folder}/", f"{new}/"), before.read(member))
+    return changed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("files", "slug", "words"),
+    [
+        ({"some_tasks/__init__.py": ""}, "manifest-missing", "it is not a task package"),
+        (task_files("some_tasks", "{"), "manifest-invalid", "the manifest is not JSON"),
+        (task_files("some_tasks", {"manifest_version": "1"}), "manifest-invalid", 'manifest_version must be "2"'),
+        (
+            {k: v for k, v in task_files("some_tasks").items() if not k.endswith("look.py")},
+            "manifest-executable-missing",
+            "'look.py', which is not in some_tasks",
+        ),
+        (task_files("some_tasks") | task_files("more_tasks"), "manifest-ambiguous", "more than one manifest"),
+    ],
+)
+def test_a_wheels_manifest_is_judged_when_it_comes(
+    tmp_path: Path, files: dict[str, str], slug: str, words: str
+) -> None:
+    wheel = make_wheel(tmp_path, "some-tasks", "1.0", files)
+    with pytest.raises(Invalid) as caught:
+        read_wheel(wheel.name, wheel.read_bytes())
+    assert caught.value.slug == slug
+    assert words in caught.value.message
+    assert [error.path for error in caught.value.errors] == ["content"]
+
+
+def test_what_was_sent_in_the_place_of_a_pixi_project_is_said() -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, text in {"PKG-INFO": "Name: some-tasks\n", "pyproject.toml": "[project]\n"}.items():
+            member = tarfile.TarInfo(f"some-tasks-1.0/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    with pytest.raises(Invalid, match="is a source distribution, not a pixi project"):
+        read_archive("some-tasks-1.0.tar.gz", packed.getvalue())
+    with pytest.raises(Invalid, match="is a wheel, not a pixi project"):
+        read_archive("some_tasks-1.0-py3-none-any.whl", packed.getvalue())
 
 
 def test_files_are_looked_at_when_they_come(tmp_path: Path) -> None:

@@ -104,6 +104,24 @@ async def test_what_is_deactivated_is_made_again_exactly_and_what_is_deleted_is_
         await building.environment(ready.id)
 
 
+async def test_a_profile_can_be_removed_once_its_environments_are_whatever_was_done_to_them(
+    world: World, building: ExecutorClient
+) -> None:
+    ready = await settled(building, (await building.create_environment(wanted(world))).id)
+    deleting = await building.delete_environment(ready.id)
+    assert deleting.activity is not None
+
+    async def removed() -> bool:
+        try:
+            await world.registry_client.delete_profile(world.profile.id)
+        except Conflict:
+            return False
+        return True
+
+    await until(removed, "the profile's release")
+    await world.registry_client.delete_resource(world.resource.id)
+
+
 async def test_a_wheel_that_is_sent_becomes_an_environment_and_again(
     world: World, tmp_path: Path, building: ExecutorClient
 ) -> None:

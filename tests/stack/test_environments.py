@@ -193,6 +193,19 @@ def test_environments_and_tasks_from_the_command_line(building_stack: RunningSta
     assert "some-tasks" in stack.run("env", "log", made["id"]).out
     job = stack.json("run", made["id"], "Look", "--zarr-url", str(tmp_path), "--zarr-url", "/data/b", "--wait")
     assert (job["state"], job["unit_count"], job["task"]) == ("succeeded", 2, "Look")
+    images, lines = tmp_path / "images.txt", tmp_path / "lines.sh"
+    images.write_text("/data/a\n/data/b\n/data/c\n")
+    lines.write_text("echo before the unit\n")
+    more = ["--zarr-urls", str(images), "--worker-init", str(lines), "--unit-time", "5", "--retries", "1"]
+    more += ["--parallel", "1", "--cache-dir", str(tmp_path / "cache"), "--name", "three"]
+    job = stack.json("run", made["id"], "Look", *more, "--wait")
+    assert (job["state"], job["unit_count"], job["name"]) == ("succeeded", 3, "three")
+    assert "before the unit" in stack.run("logs", job["id"], "0").out
+    assert (tmp_path / "cache").is_dir()
+    useless = stack.run("run", made["id"], "Look", "--zarr-url", "/a", "--need-init", "mem=1G")
+    assert (useless.code, "--need-init" in useless.err) == (3, True), useless
+    refused = stack.run("run", made["id"], "Look", "--zarr-url", "/a", "--account", "lab")
+    assert (refused.code, "account" in refused.err) == (3, True), refused
     refused = stack.run("run", made["id"], "Look")
     assert refused.code == 3
     assert "task.zarr_urls" in refused.err

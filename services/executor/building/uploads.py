@@ -9,23 +9,34 @@ from services.executor.building.pixi_projects import PROJECT_FILES, not_usable
 from shared.remote.builder.failures import Failure
 from shared.remote.builder.packages.archives import ArchiveName, read_members
 from shared.remote.builder.packages.wheel_names import WheelName
-from shared.remote.builder.packages.wheels import check_wheel
+from shared.remote.builder.packages.wheels import check_wheel, read_wheel_manifest
 from stoker.contracts.environments import MAX_FILE_BYTES
 from stoker.contracts.problems import FieldError
 from stoker.errors import Invalid
 
+_OF_SDISTS = "PKG-INFO"
+
 
 def read_wheel(file_name: str, content: bytes) -> WheelName:
-    """Return what a wheel is. Blocks: use a thread. Raises Invalid, whose slug is the builder's code."""
+    """Return what a wheel is, which holds a good manifest.
+
+    Blocks: use a thread. Raises Invalid, whose slug is the builder's code.
+    """
     with _as_file(file_name, content) as path, _as_invalid():
-        return check_wheel(str(path))
+        name = check_wheel(str(path))
+        read_wheel_manifest(str(path))
+        return name
 
 
 def read_archive(file_name: str, content: bytes) -> tuple[ArchiveName, dict[str, str]]:
     """Return what a pixi archive is, and its project files. Blocks: use a thread. Raises Invalid as above."""
     with _as_file(file_name, content) as path, _as_invalid():
         name = ArchiveName(file_name)
-        found = read_members(str(path), PROJECT_FILES)
+        found = read_members(str(path), (*PROJECT_FILES, _OF_SDISTS))
+    if found.pop(_OF_SDISTS, None) is not None and not any(b"pixi" in text for text in found.values()):
+        raise not_usable(
+            f"{file_name} is a source distribution, not a pixi project: send a wheel, or name the package"
+        )
     try:
         return name, {member: data.decode() for member, data in found.items()}
     except UnicodeDecodeError as error:

@@ -17,7 +17,7 @@ from services.executor.resources.holds import Holds
 from shared.service.database.transactions import Database
 from shared.service.logs import get_logger
 from shared.service.waiting import first_of
-from stoker.errors import StokerError, Unavailable
+from stoker.errors import NotFound, StokerError, Unavailable
 
 log = get_logger()
 
@@ -98,6 +98,10 @@ class Retention:
     async def _try(self, job: JobSource, work: Callable[[JobSource], Awaitable[None]]) -> None:
         try:
             await work(job)
+        except NotFound:
+            # What was done to an environment does not keep its profile; without it nobody gets to the folder.
+            await self._removal.forget(job)
+            log.info("job removed", job_id=job.id, reason="its profile is gone")
         except StokerError as error:
             self._again_at[job.id] = time.monotonic() + _AGAIN_SECONDS
             log.warning("job not tidied", job_id=job.id, reason=error.message)

@@ -35,6 +35,10 @@ class Removal:
         agent = await self._agents.of(job)
         await agent.remove(folder_of(job))
         failpoint("removal.folder")
+        await self.forget(job)
+
+    async def forget(self, job: JobSource) -> None:
+        """Remove the rows of an ended job whose folder is gone, or out of everybody's reach."""
         for below in range(_UNITS_A_TRANSACTION, job.unit_count, _UNITS_A_TRANSACTION):
             async with self._database.write() as connection:
                 await delete_units(connection, job.id, below)

@@ -7,6 +7,7 @@ from sqlalchemy import Select, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories.rows import HoldRow
 from services.executor.repositories.tables import environments, jobs, profile_holds
 
@@ -41,24 +42,30 @@ async def take(connection: AsyncConnection, profile_id: str, resource_id: str, t
     )
 
 
+_USES = (jobs.c.kind != "activity") | jobs.c.state.not_in(FINAL_JOB_STATES)
+"""What was done to an environment needs nobody any more once it has ended: only its log is left of it."""
+
+
 async def unused(connection: AsyncConnection) -> Sequence[str]:
-    """Ids of the held profiles that no job and no environment names."""
+    """Ids of the held profiles that no job, no environment and no activity that goes on names."""
     query = select(profile_holds.c.profile_id).where(
         profile_holds.c.state == HELD,
-        ~exists().where(jobs.c.profile_id == profile_holds.c.profile_id),
+        ~exists().where(jobs.c.profile_id == profile_holds.c.profile_id, _USES),
         ~exists().where(environments.c.profile_id == profile_holds.c.profile_id),
     )
     return (await connection.execute(query)).scalars().all()
 
 
 async def start_releasing(connection: AsyncConnection, profile_id: str) -> bool:
-    """Mark a held profile as being released, if no job and no environment names it: looked at with the row locked."""
+    """Mark a held profile as being released, if nothing uses it (see `unused`): looked at with the row locked."""
     row = select(profile_holds.c.token).where(profile_holds.c.profile_id == profile_id, profile_holds.c.state == HELD)
     if (await connection.execute(row.with_for_update())).one_or_none() is None:
         return False
     # A statement of its own: what was committed while we waited for the lock is seen only by a later one.
-    for user in (jobs, environments):
-        used = select(user.c.id).where(user.c.profile_id == profile_id).limit(1)
+    for used in (
+        select(jobs.c.id).where(jobs.c.profile_id == profile_id, _USES).limit(1),
+        select(environments.c.id).where(environments.c.profile_id == profile_id).limit(1),
+    ):
         if (await connection.execute(used)).one_or_none() is not None:
             return False
     statement = update(profile_holds).where(profile_holds.c.profile_id == profile_id)

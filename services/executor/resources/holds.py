@@ -15,7 +15,8 @@ Accepting a job
        if it is not `held` any more, the transaction ends at once, and all of it begins again with a new token.
 
 Releasing
-    1. In one transaction, under the row's lock: no job names the profile → the row becomes `releasing`. An accepting
+    1. In one transaction, under the row's lock: no job names the profile (activities that have ended do not count:
+       only their logs are left) → the row becomes `releasing`. An accepting
        transaction holds the same lock until it has stored its job, so one of the two sees what the other did.
     2. DELETE the hold at the registry, by the row's token.
     3. Remove the row, if it is still `releasing` under that token.

@@ -71,11 +71,10 @@ async def expand(connection: AsyncConnection, submit: JobSubmit, used: Connectio
 def with_slots(submit: StoredSubmit, spec: ResourceSpec, cpu_count: int) -> StoredSubmit:
     """A compound task's call whose second phase is known to fit the resource. Raises Invalid."""
     first, second = submit.phases
-    wanted = msgspec.structs.replace(of_phase(submit, 1), units=[{}] * _MANY_UNITS)
-    if wanted.tasks_per_job is not None:
-        # So many units make more batches than there may be, perhaps; how many there are is not known yet.
-        wanted = msgspec.structs.replace(wanted, tasks_per_job=None, parallel_tasks_per_job=None)
-    plan = plan_job(wanted, spec, cpu_count)
+    wanted = of_phase(submit, 1)
+    # How many units there will be is not known yet: a division that was asked for is tried with one batch.
+    count = min(wanted.tasks_per_job or _MANY_UNITS, _MANY_UNITS)
+    plan = plan_job(msgspec.structs.replace(wanted, units=[{}] * count), spec, cpu_count)
     slots = max(batch.parallel for batch in plan.batches)
     return msgspec.structs.replace(submit, phases=[first, msgspec.structs.replace(second, slots=slots)])
 

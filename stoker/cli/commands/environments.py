@@ -13,7 +13,7 @@ import typer
 from stoker.cli import options
 from stoker.cli.failures import ExitCode
 from stoker.cli.names import find_profile
-from stoker.cli.output import cells, plain, print_json, size, state_text, stderr, stdout, table
+from stoker.cli.output import cells, plain, print_json, print_warnings, size, state_text, stderr, stdout, table
 from stoker.cli.session import Session, run
 from stoker.contracts.environments import (
     FINAL_ACTIVITY_STATES,
@@ -175,6 +175,7 @@ def tasks(
     for one in found:
         shown.add_row(*cells(one.environment_id, one.package, one.package_version, one.name, one.type, one.category))
     stdout().print(shown)
+    _warn_of(found)
 
 
 @app.command("log")
@@ -275,10 +276,17 @@ async def _shown_to_its_end(session: Session, environment: Environment) -> Envir
     while activity.state not in FINAL_ACTIVITY_STATES:
         await asyncio.sleep(_LOOK_SECONDS)
         activity = await session.executor.activity(activity.id)
+    if activity.kind == "create":
+        _warn_of([one async for one in session.executor.tasks(environment_id=environment.id)])
     try:
         return await session.executor.environment(environment.id)
     except NotFound:
         return msgspec.structs.replace(environment, activity=activity)
+
+
+def _warn_of(tasks: Sequence[Task]) -> None:
+    """Say what of the packages' manifests has no effect."""
+    print_warnings(f"task {one.name!r}: {warning}" for one in tasks for warning in one.warnings or [])
 
 
 def _tell(environment: Environment, *, wait: bool, as_json: bool) -> None:

@@ -54,6 +54,7 @@ def submit(
     retry_on: submission.RetryOn = None,
     retry_memory_factor: submission.MemoryFactor = 1.0,
     retry_time_factor: submission.TimeFactor = 1.0,
+    cache_dir: submission.CacheDir = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Show the job until it ends.")] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="Calls with the same key (and job) make one job only.")
@@ -81,6 +82,7 @@ def submit(
             memory_factor=retry_memory_factor,
             time_factor=retry_time_factor,
         ),
+        cache_dir=cache_dir,
         name=name,
     )
 
@@ -125,6 +127,7 @@ def plan(
     retry_on: submission.RetryOn = None,
     retry_memory_factor: submission.MemoryFactor = 1.0,
     retry_time_factor: submission.TimeFactor = 1.0,
+    cache_dir: submission.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what submit would do, without doing it."""
@@ -148,6 +151,7 @@ def plan(
             memory_factor=retry_memory_factor,
             time_factor=retry_time_factor,
         ),
+        cache_dir=cache_dir,
     )
 
     async def work(session: Session) -> Plan:

@@ -36,7 +36,12 @@ class ArchiveName:
     def __init__(self, file_name: str) -> None:
         found = _NAME.fullmatch(file_name)
         if found is None:
-            raise Failure("archive_name_invalid", f"{file_name} is not named NAME-VERSION{ENDING}")
+            what = (
+                "is a wheel, not a pixi project"
+                if file_name.endswith(".whl")
+                else f"is not named NAME-VERSION{ENDING}"
+            )
+            raise Failure("archive_name_invalid", f"{file_name} {what}")
         self.file_name = file_name
         self.stem = file_name[: -len(ENDING)]
         self.package = found["name"]

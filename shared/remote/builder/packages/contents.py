@@ -43,7 +43,7 @@ class Contents:
             raise Failure("manifest_ambiguous", text)
         folder = os.path.dirname(self._manifests[0])
         manifest = read_manifest(self._manifests[0])
-        check_executables(manifest, folder)
+        check_executables(manifest, folder, lambda name: os.path.isfile(os.path.join(folder, name)))
         return manifest, folder
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from shared.remote.builder.failures import Failure
 
@@ -40,11 +40,16 @@ def read_manifest(path: str) -> dict[str, object]:
     if os.path.getsize(path) > MOST_BYTES:
         raise Failure("manifest_invalid", f"the manifest has more than {MOST_BYTES:,} bytes")
     with open(path, "rb") as file:
-        try:
-            manifest = json.load(file)
-            json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode()  # what is not JSON for all others
-        except (ValueError, RecursionError) as error:
-            raise Failure("manifest_invalid", f"the manifest is not JSON: {error}") from error
+        return parse_manifest(file.read())
+
+
+def parse_manifest(content: bytes) -> dict[str, object]:
+    """Do the same with a manifest's bytes."""
+    try:
+        manifest = json.loads(content)
+        json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode()  # what is not JSON for all others
+    except (ValueError, RecursionError) as error:
+        raise Failure("manifest_invalid", f"the manifest is not JSON: {error}") from error
     return checked(manifest)
 
 
@@ -67,13 +72,13 @@ def checked(manifest: object) -> dict[str, object]:
     return {**manifest, "task_list": list(found.values())}
 
 
-def check_executables(manifest: Mapping[str, object], folder: str) -> None:
-    """Failure unless each executable is a file inside the package's folder."""
+def check_executables(manifest: Mapping[str, object], folder: str, is_there: Callable[[str], bool]) -> None:
+    """Failure unless each executable is a file inside the package's folder, of which `is_there` knows."""
     tasks = manifest["task_list"]
     for task in tasks if isinstance(tasks, list) else []:
         for field in (NON_PARALLEL, PARALLEL):
             name = task.get(field)
-            if name is not None and not os.path.isfile(os.path.join(folder, name)):
+            if name is not None and not is_there(name):
                 text = f"task {task['name']!r}: {field} names {name!r}, which is not in {folder}"
                 raise Failure("manifest_executable_missing", text)
 

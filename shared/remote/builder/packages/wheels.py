@@ -9,6 +9,9 @@ import stat
 import zipfile
 
 from shared.remote.builder.failures import Failure
+from shared.remote.builder.packages.inspection import MANIFEST
+from shared.remote.builder.packages.manifest import MOST_BYTES as MOST_MANIFEST_BYTES
+from shared.remote.builder.packages.manifest import check_executables, parse_manifest
 from shared.remote.builder.packages.names import normalised
 from shared.remote.builder.packages.wheel_names import WheelName
 
@@ -53,16 +56,47 @@ def _check_entries(entries: list[zipfile.ZipInfo], packed: int, file_name: str) 
 
 
 def _check_metadata(archive: zipfile.ZipFile, name: WheelName) -> None:
-    member = f"{name.stem}.dist-info/METADATA"
-    try:
-        entry = archive.getinfo(member)
-    except KeyError:
-        raise Failure("wheel_name_differs", f"{name.file_name} holds no {member}: it is not that wheel") from None
+    entry = next((one for one in archive.infolist() if _is_metadata_of(name, one.filename)), None)
+    if entry is None:
+        member = f"{name.stem}.dist-info/METADATA"
+        raise Failure("wheel_name_differs", f"{name.file_name} holds no {member}: it is not that wheel")
+    member = entry.filename
     if entry.file_size > _MOST_METADATA_BYTES:
         raise Failure("wheel_too_large", f"{member} has {entry.file_size:,} bytes")
     text = archive.read(entry).decode("utf-8", "replace")
     headers = email.parser.HeaderParser().parsestr(text)
     found, version = headers.get("Name", ""), headers.get("Version", "")
-    if normalised(found) != normalised(name.package) or version.replace("-", "_") != name.version:
+    if normalised(found) != normalised(name.package) or not _same_version(version, name.version):
         text = f"{name.file_name} says inside that it is {found} {version}"
         raise Failure("wheel_name_differs", text)
+
+
+def _is_metadata_of(name: WheelName, member: str) -> bool:
+    """Whether this is the metadata of that wheel: its folder may be spelled in another way than the file."""
+    folder, _, file = member.partition("/")
+    package, _, version = folder.removesuffix(".dist-info").rpartition("-")
+    right_place = file == "METADATA" and folder.endswith(".dist-info")
+    return right_place and normalised(package) == normalised(name.package) and _same_version(version, name.version)
+
+
+def _same_version(one: str, other: str) -> bool:
+    """Whether two spellings in names of files mean one version ("1.0+a.b", "1.0+a_b")."""
+    return normalised(one) == normalised(other)
+
+
+def read_wheel_manifest(path: str) -> dict[str, object]:
+    """Return the checked manifest in a wheel that was checked before; Failure where no good one is in it."""
+    file_name = os.path.basename(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {entry.filename: entry for entry in archive.infolist()}
+        found = [member for member in members if posixpath.basename(member) == MANIFEST]
+        if not found:
+            raise Failure("manifest_missing", f"{file_name} holds no {MANIFEST}: it is not a task package")
+        if len(found) > 1:
+            raise Failure("manifest_ambiguous", f"{file_name} holds more than one manifest: {', '.join(found)}")
+        if members[found[0]].file_size > MOST_MANIFEST_BYTES:
+            raise Failure("manifest_invalid", f"the manifest has more than {MOST_MANIFEST_BYTES:,} bytes")
+        manifest = parse_manifest(archive.read(found[0]))
+    folder = posixpath.dirname(found[0])
+    check_executables(manifest, folder or file_name, lambda name: posixpath.normpath(f"{folder}/{name}") in members)
+    return manifest
