@@ -58,6 +58,24 @@ def test_a_new_stack_begins_with_this_machine(stoker: CommandLine) -> None:
     assert stoker.run("check", "local", "local", "local").code == 3
 
 
+def test_exported_files_are_taken_and_what_was_ignored_or_changed_is_said(
+    stoker: CommandLine, tmp_path: Path
+) -> None:
+    name = f"exported {secrets.token_hex(4)}"
+    exported = {**resource(name), "id": 3, "timestamp_created": "2025-10-01T08:00:00Z", "host": None}
+    file = tmp_path / "exported.json"
+    file.write_text(json.dumps({**exported, "jobs_poll_interval": "2"}))
+    added = stoker.run("resource", "add", str(file))
+    assert (added.code, name in added.out) == (0, True), added
+    for words in ("id was ignored", "timestamp_created was ignored", 'jobs_poll_interval: "2" was taken as 2'):
+        assert f"warning: {words}" in added.err
+    profile = {"id": 1, "resource_id": 3, "resource_type": "local", "name": name, "username": None}
+    made = stoker.run("profile", "add", name, "-", stdin=json.dumps(profile).encode())
+    assert (made.code, made.err.count("was ignored")) == (0, 2), made
+    assert stoker.run("profile", "remove", name).code == 0
+    assert stoker.run("resource", "remove", name).code == 0
+
+
 def test_a_resource_is_added_edited_and_removed(stoker: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "resource.json"
     file.write_text(json.dumps(resource("second place")))

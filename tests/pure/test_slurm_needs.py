@@ -82,7 +82,8 @@ def test_extra_lines_are_kept_in_order_options_before_shell() -> None:
 def test_a_line_or_an_option_that_is_there_twice_is_refused() -> None:
     default = DEFAULT | {"extra_lines": ["#SBATCH --qos=low", "module load a"]}
     assert "there already" in wrong(default, extra_lines=["module load a"])["extra_lines[0]"]
-    assert "give it once" in wrong(default, extra_lines=["#SBATCH --qos=high"])["extra_lines"]
+    message = wrong(default, extra_lines=["#SBATCH --qos=high"])["extra_lines"]
+    assert "there already (jobs_runner_config.default_slurm_config.extra_lines); give it once" in message
     assert "give it once" in wrong(needs={"gres": "gpu:1"}, extra_lines=["#SBATCH --gres=gpu:2"])["extra_lines[0]"]
 
 

@@ -140,13 +140,16 @@ def _repeated(layers: list[_Layer], lines: list[ExtraLines]) -> Iterator[FieldEr
             written[line] += 1
             if written[line] > 1:
                 yield FieldError(f"{layer.lines_path}[{index}]", f"is there already: {line}")
-    options = Counter[str]()
+    places: dict[str, str] = {}
     for layer, read in zip(layers, lines, strict=True):
         for option in read.options:
             name = option_name(option)
-            options[name] += 1
-            if options[name] > 1 and written[f"#SBATCH {' '.join(option)}"] <= 1:
-                yield FieldError(layer.lines_path, f"{option[0]}: this option is there already; give it once")
+            if name not in places:
+                places[name] = layer.lines_path
+            elif written[f"#SBATCH {' '.join(option)}"] <= 1:
+                yield FieldError(
+                    layer.lines_path, f"{option[0]}: this option is there already ({places[name]}); give it once"
+                )
 
 
 def _asked_twice(merged: dict[str, Any], origins: dict[str, str]) -> Iterator[FieldError]:
