@@ -104,6 +104,27 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_cache_unavailable_seconds: Annotated[
         float, Meta(ge=0, description="the same while the registry does not answer")
     ] = 600.0
+    max_header_bytes: Annotated[
+        int, Meta(ge=4096, le=1024**2, description="largest head of a request: its address and headers")
+    ] = 64 * 1024
+    header_seconds: Annotated[float, Meta(gt=0, description="how long the head of a request may take to arrive")] = (
+        20.0
+    )
+    body_seconds: Annotated[float, Meta(gt=0, description="how long the body of a request may take to arrive")] = (
+        300.0
+    )
+    max_bodies_bytes: Annotated[
+        int, Meta(ge=1024**2, description="largest sum of the large bodies that are being received at one time")
+    ] = 128 * 1024**2
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=10, description="most connections at one time; never more than the limit of open files leaves room for"
+        ),
+    ] = 4096
+    max_connections_per_address: Annotated[
+        int, Meta(ge=10, description="the same from one address; all that comes through a proxy comes from one")
+    ] = 2048
 
     # Older or foreign spellings of a variable, used when STOKER_<FIELD> is not set.
     aliases: ClassVar[Mapping[str, str]] = {"resource_types": "FRACTAL_RUNNER_BACKEND"}

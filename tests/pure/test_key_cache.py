@@ -1,5 +1,6 @@
 """A verified key is believed for a short, stated time."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -115,3 +116,67 @@ async def test_a_key_comes_as_a_token_or_as_a_password(header: bytes, key: str |
 
 async def test_a_made_key_is_well_formed() -> None:
     assert well_formed(KEY)
+
+
+async def test_an_answer_without_an_end_hears_of_a_revoked_key_within_the_time_for_which_keys_are_believed() -> None:
+    registry = Registry()
+    keys = RemoteKeyVerifier(registry, seconds=0.6)
+    assert keys.look_again_seconds == 0.3
+    await keys.verify(KEY)
+    assert await keys.still_valid(KEY)
+    assert len(registry.asked) == 1
+    registry.caller = None
+    await asyncio.sleep(0.3)
+    assert not await keys.still_valid(KEY)
+    assert await keys.verify(KEY) is None
+
+
+async def test_while_the_registry_is_away_a_known_key_stays_valid_and_is_not_asked_for_all_the_time() -> None:
+    registry = Registry()
+    keys = RemoteKeyVerifier(registry, seconds=0.5)
+    await keys.verify(KEY)
+    registry.away = True
+    await asyncio.sleep(0.25)
+    assert [await keys.still_valid(KEY) for _ in range(5)] == [True] * 5
+    assert len(registry.asked) == 2
+
+
+async def test_many_who_want_to_know_ask_once() -> None:
+    answered = asyncio.Event()
+
+    class Slow(Registry):
+        async def verify_key(self, key_sha256: str) -> Caller | None:
+            self.asked.append(key_sha256)
+            await answered.wait()
+            return self.caller
+
+    registry = Slow()
+    keys = RemoteKeyVerifier(registry)
+    asking = [asyncio.create_task(keys.verify(KEY)) for _ in range(10)]
+    await asyncio.sleep(0)
+    # One that goes away takes nothing from the others.
+    asking.pop(0).cancel()
+    await asyncio.sleep(0)
+    answered.set()
+    assert await asyncio.gather(*asking) == [CALLER] * 9
+    assert len(registry.asked) == 1
+
+
+async def test_what_was_asked_before_a_key_was_revoked_is_no_answer_behind_it() -> None:
+    answered = asyncio.Event()
+
+    class Slow(Registry):
+        async def verify_key(self, key_sha256: str) -> Caller | None:
+            self.asked.append(key_sha256)
+            if len(self.asked) == 1:
+                await answered.wait()
+                return CALLER
+            return None
+
+    keys = RemoteKeyVerifier(Slow())
+    before = asyncio.create_task(keys.verify(KEY))
+    await asyncio.sleep(0)
+    keys.forget()
+    answered.set()
+    assert await before == CALLER
+    assert await keys.verify(KEY) is None

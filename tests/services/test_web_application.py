@@ -43,10 +43,15 @@ RAISED = {
 class Keys:
     """One key per role; `away` stands for a registry that does not answer."""
 
+    look_again_seconds = 60.0
+
     async def verify(self, key: str) -> Caller | None:
         if key == "away":
             raise Unavailable("the registry does not answer")
         return Caller(key_id=key, role=key, owner="me") if key in {"admin", "user"} else None  # type: ignore[arg-type]
+
+    async def still_valid(self, key: str) -> bool:
+        return await self.verify(key) is not None
 
 
 @get("/v1/raise/{kind:str}")

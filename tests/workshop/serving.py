@@ -25,6 +25,8 @@ from services.registry.bootstrap import bootstrap
 from services.registry.migrations import LOCATION as REGISTRY_MIGRATIONS
 from services.registry.settings import RegistrySettings
 from shared.service.settings import load_settings
+from shared.service.web.doors import Doors
+from shared.service.web.protocol import BoundedConfig
 from stoker.clients.executor import ExecutorClient
 from stoker.clients.registry import RegistryClient
 from stoker.contracts.jobs import Job, JobSubmit
@@ -75,7 +77,9 @@ class _Server(uvicorn.Server):
 async def served(app: Litestar) -> AsyncIterator[str]:
     """The address of an application that is served until the context is left."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, loop="none", log_config=None, access_log=False, lifespan="on", ws="none")
+    config = BoundedConfig(
+        app, Doors(app.state.limits), loop="none", log_config=None, access_log=False, lifespan="on"
+    )
     config.timeout_graceful_shutdown = 5
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -15,8 +15,10 @@ from prometheus_client import CollectorRegistry
 from shared.service.settings import ServiceSettings
 from shared.service.web.access.callers import KeyVerifier, provide_caller
 from shared.service.web.bodies.content_types import json_bodies
+from shared.service.web.bodies.receiving import BodyRoom
 from shared.service.web.documents.openapi import openapi_document
 from shared.service.web.documents.pages import page_handlers
+from shared.service.web.doors import limits_of
 from shared.service.web.gate import Gate
 from shared.service.web.health import health_handlers
 from shared.service.web.metrics import Metrics
@@ -46,7 +48,6 @@ def build_application(
     made per request. Two dependencies cost 60 µs more than one; `request.user` is the caller, too. `readiness` maps a
     name to a check that raises when the thing does not answer.
     """
-    del settings
     metrics = Metrics(metrics_registry)
     stopping = asyncio.Event()
     own = [*route_handlers, *health_handlers(service, readiness)]
@@ -71,9 +72,11 @@ def build_application(
         logging_config=None,
         openapi_config=None,
         request_max_body_size=max_body_bytes,
-        state=State({"stopping": stopping, "metrics": metrics}),
+        state=State({"stopping": stopping, "metrics": metrics, "limits": limits_of(settings)}),
     )
-    app.asgi_handler = Gate(app.asgi_handler, verifier, metrics, AllowedMethods(app.routes))
+    # One body has room in any case.
+    body_room = BodyRoom(max(settings.max_bodies_bytes, max_body_bytes))
+    app.asgi_handler = Gate(app.asgi_handler, verifier, metrics, AllowedMethods(app.routes), body_room)
     return app
 
 

@@ -4,6 +4,7 @@ Raw ASGI, because it is paid for by every request; in front of the router, becau
 answers 401 without a key.
 """
 
+import asyncio
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -13,6 +14,9 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from shared.service.logs import get_logger
 from shared.service.web.access.callers import STATE_KEY, KeyVerifier, presented_key
+from shared.service.web.access.origins import why_foreign
+from shared.service.web.access.watch import KeyWatch
+from shared.service.web.bodies.receiving import BodyRoom, Receiving
 from shared.service.web.metrics import Metrics
 from shared.service.web.options import AllowedMethods, send_allowed
 from shared.service.web.problems import MEDIA_TYPE, problem
@@ -35,12 +39,18 @@ class Gate:
     """Wraps the router of one application."""
 
     def __init__(
-        self, app: ASGIApp, verifier: KeyVerifier, metrics: Metrics, allowed_methods: AllowedMethods
+        self,
+        app: ASGIApp,
+        verifier: KeyVerifier,
+        metrics: Metrics,
+        allowed_methods: AllowedMethods,
+        body_room: BodyRoom,
     ) -> None:
         self._app = app
         self._allowed_methods = allowed_methods
         self._verifier = verifier
         self._metrics = metrics
+        self._body_room = body_room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -48,6 +58,7 @@ class Gate:
             raise RuntimeError("only HTTP is served here")
         started = time.perf_counter()
         headers = _headers(scope)
+        body = Receiving(receive, self._body_room)
         request_id = accepted_request_id(headers["id"]) or new_request_id()
         encoded_id = request_id.encode()
         status = 500
@@ -62,22 +73,51 @@ class Gate:
             await send(message)
 
         caller: Caller | None = None
+        key = presented_key(headers["authorization"]) if headers["authorization"] else None
         try:
             if scope["path"] in OPEN_PATHS:
-                await self._app(scope, receive, answer)
-            elif (caller := await self._authenticated(scope, headers["authorization"], answer)) is not None:
+                await self._app(scope, body, answer)
+            elif (why := why_foreign(scope["method"], scope["path"], scope["headers"])) is not None:
+                await _send_problem(answer, "cross-site-request", why, scope)
+            elif (caller := await self._authenticated(scope, key, answer)) is not None:
                 scope["state"][STATE_KEY] = scope["user"] = caller
                 allowed = self._allowed_methods.of(scope["path"]) if scope["method"] == "OPTIONS" else None
                 if allowed is not None:
                     await send_allowed(answer, allowed)
                 else:
-                    await self._app(scope, receive, answer)
+                    await self._while_valid(key or "", scope, body, answer)
         finally:
+            body.done()
             self._record(scope, status, time.perf_counter() - started, caller)
             current_request_id.reset(token)
 
-    async def _authenticated(self, scope: Scope, authorization: Any, send: Any) -> Caller | None:
-        key = presented_key(authorization) if authorization else None
+    async def _while_valid(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request; end the answer in its middle when the key is revoked."""
+        begun = False
+
+        async def answer(message: Any) -> None:
+            nonlocal begun
+            await send(message)
+            begun = message.get("more_body", True)
+
+        def end() -> bool:
+            if begun:
+                limit.reschedule(asyncio.get_running_loop().time())
+            return begun
+
+        watch = KeyWatch(self._verifier, key, end)
+        try:
+            async with asyncio.timeout(None) as limit:
+                await self._app(scope, receive, answer)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.info("an answer was ended: its key is not valid any more", path=scope["path"])
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            watch.stop()
+
+    async def _authenticated(self, scope: Scope, key: str | None, send: Any) -> Caller | None:
         try:
             caller = await self._verifier.verify(key) if key else None
         except Unavailable as error:
@@ -118,12 +158,12 @@ def _headers(scope: Scope) -> MutableMapping[str, Any]:
     return found
 
 
-async def _send_problem(send: Any, slug: str, detail: str, scope: Scope, header: tuple[str, str]) -> None:
+async def _send_problem(send: Any, slug: str, detail: str, scope: Scope, *more: tuple[str, str]) -> None:
     status, body = problem(slug, detail, instance=scope["path"])
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
-        (header[0].encode(), header[1].encode()),
+        *((name.encode(), value.encode()) for name, value in more),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

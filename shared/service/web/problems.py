@@ -23,8 +23,10 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "malformed-body": (400, "The body is not well-formed"),
     "unauthorized": (401, "A valid access key is needed"),
     "forbidden": (403, "The access key does not allow this"),
+    "cross-site-request": (403, "Requests that other sites make a browser send are refused"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "The method is not allowed here"),
+    "request-timeout": (408, "The request took too long to arrive"),
     "conflict": (409, "The present state does not allow this"),
     "in-use": (409, "It is in use"),
     "duplicate-name": (409, "The name is taken"),
@@ -35,6 +37,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "invalid-request": (422, "The request is not valid"),
     "idempotency-key-reused": (422, "The idempotency key was used for another request"),
     "precondition-required": (428, "A precondition is needed"),
+    "headers-too-large": (431, "The headers are too large"),
     "internal": (500, "Something went wrong here"),
     "unavailable": (503, "Something that is needed does not answer"),
 }

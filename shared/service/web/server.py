@@ -10,6 +10,8 @@ from litestar import Litestar
 
 from shared.service.logs import get_logger
 from shared.service.settings import ServiceSettings
+from shared.service.web.doors import Doors
+from shared.service.web.protocol import BoundedConfig
 
 log = get_logger()
 
@@ -35,11 +37,10 @@ def serve(app: Litestar, settings: ServiceSettings) -> None:
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    config = uvicorn.Config(
+    config = BoundedConfig(
         app,
+        Doors(app.state.limits),
         loop="uvloop",
-        http="httptools",
-        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -23,6 +23,13 @@ class KeyVerifier(Protocol):
     async def verify(self, key: str) -> Caller | None:
         """Return the caller, or None for a key that is not valid (any more). Raises Unavailable."""
 
+    @property
+    def look_again_seconds(self) -> float:
+        """How often to ask whether a key is `still_valid`, for answers without an end."""
+
+    async def still_valid(self, key: str) -> bool:
+        """Whether it is, by what was heard within `look_again_seconds`. Raises Unavailable."""
+
 
 def well_formed(key: str) -> bool:
     """Say whether it could be a key: `stk_<ulid>_<43 characters>`."""
