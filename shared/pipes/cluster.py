@@ -4,6 +4,7 @@ A look that failed raises `Unavailable` and says nothing about any job.
 """
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Iterable
 from typing import TypeVar
@@ -19,6 +20,9 @@ from shared.slurm.answers.queue import Queue, read_queue, squeue_arguments
 from stoker.errors import Invalid, NotFound, Unavailable
 
 _NONCE_BYTES = 16
+_MISSING = re.compile(r"is not on this host|cannot be started")
+"""How the agent says that a program is not there, or not for this user."""
+
 _NOT_KEPT = "accounting storage is disabled"
 T = TypeVar("T")
 
@@ -31,7 +35,8 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     """What a cluster is like, for the user who looked.
 
     `version` is what sbatch calls itself. `associations` is None where there is no accounting, or where it does not
-    answer: `associations_error` then says why.
+    answer: `associations_error` then says why. `config_error` says why scontrol told nothing, where a site does not
+    let users call it: `config` has SLURM's defaults then, and `partitions` is empty.
     """
 
     version: str
@@ -39,6 +44,7 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     partitions: list[Partition]
     associations: list[Association] | None
     associations_error: str = ""
+    config_error: str = ""
 
     @property
     def hides_jobs(self) -> bool:
@@ -73,9 +79,9 @@ async def look_at_accounting(
 async def look_at_cluster(agent: AgentConnection) -> ClusterState:
     """Return what the cluster is like. Raises Unavailable; accounting that is away fails nothing."""
     said = await _asked(agent.cluster())
-    for name, one in (("scontrol", said.config), ("scontrol", said.partitions)):
-        _check(name, one)
-    config = read_cluster_config(said.config.stdout)
+    config_error = next((why for one in (said.config, said.partitions) if (why := _why_not_told(one))), "")
+    answered = said.associations.exit_code == 0
+    config = ClusterConfig(accounting=answered) if config_error else read_cluster_config(said.config.stdout)
     associations_error = ""
     if config.accounting and (why := _why_failed("sacctmgr", said.associations)) is not None:
         associations_error = why
@@ -83,10 +89,22 @@ async def look_at_cluster(agent: AgentConnection) -> ClusterState:
     return ClusterState(
         version=said.version.stdout.strip(),
         config=config,
-        partitions=read_partitions(said.partitions.stdout),
+        partitions=[] if config_error else read_partitions(said.partitions.stdout),
         associations=read_associations(said.associations.stdout) if known else None,
         associations_error=associations_error,
+        config_error=config_error,
     )
+
+
+def _why_not_told(said: CommandSaid) -> str | None:
+    """Return why scontrol is not for this user, None where it answered. Raises Unavailable where it is for now."""
+    why = _why_failed("scontrol", said)
+    if why is None:
+        return None
+    missing = _MISSING.search(said.stderr) is not None
+    if not missing and (said.exit_code is None or why_no_answer(said.stderr) is not None):
+        raise Unavailable(why)
+    return why
 
 
 async def _asked(asking: Awaitable[T]) -> T:

@@ -13,6 +13,7 @@ from stoker.errors import Unavailable
 from tests.servers.slurm.accounts import LIMITED_ACCOUNT
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.waiting import until
+from tests.workshop.launching import TIMED_OUT
 from tests.workshop.slurm_site import ClusterSite, site_of
 
 pytestmark = pytest.mark.anyio
@@ -57,6 +58,19 @@ async def test_missing_commands_are_no_answer_either(site: ClusterSite) -> None:
         pytest.raises(Unavailable, match="squeue"),
     ):
         await look_at_queue(site.agent)
+
+
+async def test_a_site_that_keeps_scontrol_from_users_is_taken_to_have_slurms_defaults(site: ClusterSite) -> None:
+    refuses = "#!/bin/sh\necho 'scontrol: not for users of this site' >&2\nexit 1\n"
+    for script in (refuses, "#!/nowhere/sh\n"):
+        with site.cluster.commands.answer("scontrol", script):
+            state = await look_at_cluster(site.agent)
+        assert state.config_error
+        assert (state.config.max_array_size, state.config.accounting, state.partitions) == (1001, True, [])
+        assert state.associations
+    away = f"#!/bin/sh\n{TIMED_OUT}\n"
+    with site.cluster.commands.answer("scontrol", away), pytest.raises(Unavailable):
+        await look_at_cluster(site.agent)
 
 
 async def test_accounts_tell_of_a_job_by_its_name_and_by_its_number(site: ClusterSite) -> None:

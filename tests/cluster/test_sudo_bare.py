@@ -111,25 +111,31 @@ async def lost_after_the_grace(site: SudoSite, job: Job, seen_again: datetime) -
     assert unit.reason is not None
     assert (batch.state, unit.state, unit.reason.code) == ("lost", "lost", "vanished")
     assert "SLURM has shown no trace of it in the queue" in unit.reason.text
-    assert batch.ended_at is not None
+    assert after_the_grace(site, batch, seen_again)
+
+
+def after_the_grace(site: SudoSite, batch: Batch, seen_again: datetime) -> bool:
     grace = timedelta(seconds=float(site.environment["STOKER_ABSENT_GRACE_SECONDS"]))
-    assert batch.ended_at - seen_again >= grace
+    return batch.ended_at is not None and batch.ended_at - seen_again >= grace
 
 
-async def test_a_launch_that_vanished_from_the_queue_is_lost_only_after_the_grace(bare_site: SudoSite) -> None:
+async def test_a_launch_that_vanished_from_the_queue_is_made_again_after_the_grace(bare_site: SudoSite) -> None:
     cluster, ada = bare_site.cluster, bare_site.cluster.users.ada
     with closed_partition(bare_site):
-        job = await bare_site.submit(ada, SLEEPS)
+        job = await bare_site.submit(ada, ["sh", "-c", "echo once >> trace-{unit}"])
         batch = await launched(bare_site, job)
         with nobody_looks(bare_site):
             cluster.administer("scancel", str(batch.native_id))
             await forgotten(bare_site, str(batch.native_id))
             seen_again = datetime.now(UTC)
-    await lost_after_the_grace(bare_site, job, seen_again)
-    (unit,) = await bare_site.units(job.id)
-    assert unit.reason is not None
-    assert "it had not started" in unit.reason.text
-    assert not (work_of(bare_site, job) / "trace-0").exists()
+    assert (await bare_site.until(job.id)).state == "succeeded"
+    assert (work_of(bare_site, job) / "trace-0").read_text() == "once\n"
+    given_up, again = await bare_site.batches(job.id)
+    assert (given_up.state, again.state) == ("lost", "ended")
+    assert given_up.reason is not None
+    assert given_up.reason.code == "vanished"
+    assert "it had not started" in given_up.reason.text
+    assert after_the_grace(bare_site, given_up, seen_again)
     assert '"revoked"' in (bare_site.job_folder(ada, job) / "batches/00000/claim").read_text()
 
 

@@ -145,8 +145,11 @@ def test_a_terminal_state_without_an_end_record_is_believed_after_the_grace_for_
     assert isinstance(judge(queue=[row], end_seen=first.end_seen, now=NOW + 89), GoOn)
     last = judge(queue=[row], accounts=[in_accounts(state)], end_seen=first.end_seen, now=NOW + 90)
     assert code(last) == reason
-    assert last.ending.started[0] == last.ending.waiting[0] == outcome
-    assert last.ending.started[1].text != last.ending.waiting[1].text
+    assert last.ending.started[0] == outcome
+    # What has not begun is launched again, unless somebody wanted the end.
+    assert (last.ending.again, last.ending.waiting[0]) == (
+        (False, outcome) if state == "CANCELLED" else (True, "failed")
+    )
 
 
 @pytest.mark.parametrize(("state", "reason", "outcome"), TERMINAL)
@@ -337,11 +340,41 @@ def test_while_nobody_holds_the_claim_any_launch_may_still_take_it() -> None:
         both,
         launches=launches,
         end_seen=long_ago("CANCELLED", "8_0"),
-        accounts=[in_accounts("CANCELLED by 0", "8_0")],
+        accounts=[in_accounts("CANCELLED by 0", "8_0", start=None)],
     )
     assert code(over) == "cancelled"
     assert over.revoke_first
     assert "administrator" in over.ending.batch_reason.text
+
+
+@pytest.mark.parametrize(
+    ("account", "tail", "expected"),
+    [
+        (in_accounts("CANCELLED by 0"), "", "launch_failed"),
+        (in_accounts("CANCELLED by 0"), "slurmd-n1: error: Error running slurm prolog: 1\n", "launch_failed"),
+        (in_accounts("CANCELLED by 0", start=None), "", "cancelled"),
+        (in_accounts("CANCELLED by 1001"), "", "cancelled"),
+        (in_accounts("CANCELLED by 0"), "*** JOB 7 ON n1 CANCELLED AT 2026-11-25T10:40:48 ***", "cancelled"),
+    ],
+)
+def test_a_prolog_that_fails_is_told_from_a_cancellation_and_launched_again(
+    account: AccountingRow, tail: str, expected: str
+) -> None:
+    seen = files(claim=None, tail=tail)
+    verdict = judge(seen, [in_queue("CANCELLED")], [account], end_seen=long_ago("CANCELLED"))
+    assert code(verdict) == expected
+    assert verdict.ending.again is (expected == "launch_failed")
+    assert "n1" in verdict.ending.batch_reason.text or expected == "cancelled"
+
+
+def test_what_slurm_holds_since_its_node_did_not_let_it_start_is_launched_again() -> None:
+    held = in_queue("PENDING", reason="launch_failed_requeued_held")
+    for seen, revoke_first in ((files(claim=None), True), (files(claim=REVOKED), False)):
+        verdict = judge(seen, [held])
+        assert (code(verdict), verdict.revoke_first, verdict.ending.again) == ("launch_failed", revoke_first, True)
+    other = [in_queue("PENDING", "8_0"), held]
+    launches = [KnownLaunch("7_0", NOW - 201), KnownLaunch("8_0", NOW - 190)]
+    assert isinstance(judge(files(claim=None), other, launches=launches), GoOn)
 
 
 def test_a_claim_by_a_launch_whose_record_was_lost_is_followed_all_the_same() -> None:

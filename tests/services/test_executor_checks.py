@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.remote.bundle import agent_source
 from stoker.clients.executor import ExecutorClient
 from stoker.contracts.checks import CheckReport, Finding
 from stoker.errors import NotFound
@@ -43,6 +44,29 @@ async def test_what_hinders_jobs_is_an_error_with_its_mend(world: World, executo
     assert "mkdir" in wrong.mend
     # There is no point in running one.
     assert "test job" not in findings(report)
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        ("os.link = refuse", "Operation not permitted"),
+        ("import fcntl; fcntl.flock = refuse", "Operation not permitted"),
+    ],
+)
+async def test_a_file_system_without_links_or_locks_is_found_before_a_job_finds_it(
+    world: World, executor: ExecutorClient, monkeypatch: pytest.MonkeyPatch, without: str, words: str
+) -> None:
+    """The agent's process does without them, as on FUSE, CIFS and some mounts of Lustre."""
+    refuse = "import os\ndef refuse(*_, **__):\n    raise PermissionError(1, os.strerror(1))\n"
+    source = f"{refuse}{without}\n".encode() + agent_source()
+    monkeypatch.setattr("shared.pipes.local.agent_source", lambda: source)
+    wrong = findings(await executor.check(world.profile.id))["jobs folder"]
+    assert wrong.level == "error"
+    assert "refuses locks or hard links" in wrong.detail
+    assert words in wrong.detail
+    assert "-o flock" in wrong.mend
+    # What nobody holds a lock on is removed, which cannot be told without locks.
+    assert "flock" in without or not [path.name for path in world.jobs_dir.iterdir()]
 
 
 async def test_what_is_only_doubtful_is_a_warning(world: World, executor: ExecutorClient) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, delete, insert, select, text
@@ -34,6 +35,8 @@ from shared.service.database.transactions import Database, parse_url
 
 UNIT_COUNT = 4
 JOB, BATCH = "j" * 26, "b" * 26
+pytestmark = pytest.mark.anyio
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 LAUNCHED = ("launching", "queued", "running")
 RETRIES = {"count": 2, "on": ["exit_code", "runner_died"]}
@@ -143,6 +146,8 @@ async def look(database: Database) -> Seen:
         # Who waits for a batch is not forgotten when all batches have ended, and what is over has a batch.
         if all(batch.state in FINAL_BATCH_STATES for batch in present):
             assert not [row for row in rows if row.batch_index == NO_BATCH and row.state == "waiting"]
+        over = {batch.batch_index for batch in present if batch.state in FINAL_BATCH_STATES}
+        assert not [row for row in rows if row.batch_index in over and row.state in ("waiting", "running")]
         for row in rows:
             before = await connection.execute(select(kept.c.attempt).where(kept.c.unit_index == row.unit_index))
             assert all(attempt < row.attempt for attempt in before.scalars())
@@ -199,3 +204,83 @@ def test_rows_only_move_forward_whatever_the_order_repetition_or_loss_of_what_wa
     retries: bool,  # noqa: FBT001 - hypothesis fills it in
 ) -> None:
     asyncio.run(scenario(database_url, taken, retries=retries))
+
+
+def start(unit: int) -> EventRecord:
+    return EventRecord(event="start", at=1.0, unit=unit, attempt=1)
+
+
+async def told(database: Database) -> tuple[str, dict[int, int], list[tuple[int, str, str]]]:
+    """The job's state, how many units each batch that goes on has, and of each unit its attempt, state and reason."""
+    async with database.read() as connection:
+        job = (await connection.execute(select(jobs.c.state))).scalar_one()
+        rows = (await connection.execute(select(units).order_by(units.c.unit_index))).all()
+        present = [one for one in await batches_of(connection, JOB) if one.state not in FINAL_BATCH_STATES]
+    going_on = {batch.batch_index: batch.unit_count for batch in present}
+    for index, count in going_on.items():
+        assert sum(row.batch_index == index for row in rows) == count
+    return job, going_on, [(row.attempt, row.state, row.reason or "") for row in rows]
+
+
+async def run_through(database: Database, *taken: tuple[Any, ...]) -> None:
+    for step in taken:
+        await take(database, step)
+
+
+async def test_what_a_batch_had_not_begun_is_launched_again_and_only_what_ran_is_lost(database_url: str) -> None:
+    database = make_database(database_url, retries=False)
+    try:
+        await run_through(
+            database,
+            ("launched", 0),
+            ("claimed", 0),
+            ("records", 0, [start(0)], []),
+            ("verdict", 0, Verdict.RUNNER_DIED),
+        )
+        job, going_on, rows = await told(database)
+        assert job not in FINAL_JOB_STATES
+        assert going_on == {1: UNIT_COUNT - 1}
+        assert [(attempt, state) for attempt, state, _ in rows] == [(1, "lost")] + [(1, "waiting")] * 3
+    finally:
+        await database.close()
+
+
+async def test_three_batches_in_succession_that_begin_nothing_are_the_last_and_say_why(database_url: str) -> None:
+    database = make_database(database_url, retries=False)
+    try:
+        for index in range(3):
+            assert (await told(database))[1] == {index: UNIT_COUNT}
+            await run_through(database, ("launched", index), ("verdict", index, Verdict.NEVER_CLAIMED))
+        job, going_on, rows = await told(database)
+        assert (job, going_on) == ("failed", {})
+        for attempt, state, reason in rows:
+            assert (attempt, state) == (1, "failed")
+            assert "launched 3 times and never begun; the last time: the runner ended before it could start" in reason
+    finally:
+        await database.close()
+
+
+async def test_a_batch_that_begins_something_is_progress(database_url: str) -> None:
+    database = make_database(database_url, retries=False)
+    try:
+        for index in range(2):
+            await run_through(database, ("launched", index), ("verdict", index, Verdict.REVOKED))
+        await run_through(
+            database, ("launched", 2), ("records", 2, [start(0)], []), ("verdict", 2, Verdict.RUNNER_DIED)
+        )
+        for index in (3, 4):
+            await run_through(database, ("launched", index), ("verdict", index, Verdict.REVOKED))
+        assert (await told(database))[1] == {5: UNIT_COUNT - 1}
+    finally:
+        await database.close()
+
+
+async def test_what_is_to_be_cancelled_is_not_launched_again(database_url: str) -> None:
+    database = make_database(database_url, retries=False)
+    try:
+        await run_through(database, ("launched", 0), ("cancel", 0), ("verdict", 0, Verdict.RUNNER_DIED))
+        job, going_on, rows = await told(database)
+        assert (job, going_on) == ("cancelled", {})
+        assert {state for _, state, _ in rows} == {"cancelled"}
+    finally:
+        await database.close()

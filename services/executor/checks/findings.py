@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from shared.pipes import JOBS, AgentConnection, PipeOpener, Place, StagedFile, roots_of
+from shared.pipes import JOBS, AgentConnection, PipeOpener, Place, Refused, StagedFile, roots_of
 from shared.service.ids import new_id
 from stoker.contracts.checks import Finding
 from stoker.contracts.holds import Connection
@@ -13,6 +13,13 @@ from stoker.errors import StokerError
 
 _SKEW_SECONDS = 30.0
 _PROBE = b"written by a check"
+_FILE_SYSTEM = frozenset({"EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "ENOLCK", "EMLINK", "EXDEV"})
+"""What file systems without locks or hard links say (a folder that is not one's own is EACCES)."""
+
+_FILE_SYSTEM_MEND = (
+    "let the jobs folder be on a file system with both (Lustre: mount it with -o flock; FUSE, sshfs and CIFS have no "
+    "hard links; NFS has both): jobs_remote_dir of the profile, or jobs_local_dir of the resource"
+)
 
 
 def finding(name: str, level: Literal["ok", "warning", "error"], detail: str, mend: str) -> Finding:
@@ -57,15 +64,27 @@ def _clock(skew_seconds: float) -> Finding:
 
 
 async def _folder(agent: AgentConnection, path: str) -> Finding:
-    """Make a folder with a file in the jobs folder, read it back, remove it."""
+    """Do in the jobs folder what a job does there: stage, claim a batch, read back, remove."""
     probe = Place(JOBS, f".check-{new_id()}")
     try:
-        await agent.stage(probe, [StagedFile("probe", _PROBE)])
-        found = (await agent.read_slice(probe / "probe", 0, 1024)).data
-        await agent.remove(probe)
+        await agent.stage(probe, [StagedFile("batches/00000/probe", _PROBE)])
+        try:
+            await agent.revoke(probe, ["00000"])
+            found = (await agent.read_slice(probe / "batches/00000/probe", 0, 1024)).data
+        finally:
+            await agent.remove(probe)
+    except Refused as error:
+        if error.code in _FILE_SYSTEM:
+            detail = f"{path}: the file system refuses locks or hard links ({error.message})"
+            return finding("jobs folder", "error", detail, _FILE_SYSTEM_MEND)
+        return _not_writable(agent, path, error)
     except StokerError as error:
-        mend = f"as an administrator: mkdir -p '{path}' && chown {agent.hello.user} '{path}'"
-        return finding("jobs folder", "error", f"{path}: {error.message}", mend)
+        return _not_writable(agent, path, error)
     if found != _PROBE:
         return finding("jobs folder", "error", f"{path}: what was written reads differently", "check the file system")
-    return ok("jobs folder", f"{path}: files can be written, read and removed")
+    return ok("jobs folder", f"{path}: files can be written, locked, linked, read and removed")
+
+
+def _not_writable(agent: AgentConnection, path: str, error: StokerError) -> Finding:
+    mend = f"as an administrator: mkdir -p '{path}' && chown {agent.hello.user} '{path}'"
+    return finding("jobs folder", "error", f"{path}: {error.message}", mend)

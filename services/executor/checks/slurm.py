@@ -27,7 +27,7 @@ async def slurm_findings(agent: AgentConnection, config: SlurmRunnerConfig) -> l
     return [
         _python(agent.hello.python),
         ok("SLURM", f"{cluster.version}, cluster {cluster.config.name}; {len(queue.rows)} lines in the queue"),
-        *_partitions(cluster, config),
+        *([_untold(cluster)] if cluster.config_error else _partitions(cluster, config)),
         *_accounts(cluster, agent.hello.user),
         *_limits(cluster.config),
     ]
@@ -42,6 +42,16 @@ def _python(version: str) -> Finding:
         "error",
         f"jobs_slurm_python_worker is Python {version}; agent and runner need 3.9 or newer",
         "install a newer Python on the cluster and name it in jobs_slurm_python_worker",
+    )
+
+
+def _untold(cluster: ClusterState) -> Finding:
+    return finding(
+        "scontrol",
+        "warning",
+        f"scontrol tells nothing ({cluster.config_error}): SLURM's defaults are taken, such as "
+        f"MaxArraySize={cluster.config.max_array_size}, and partitions are not looked at",
+        "let users call: scontrol show config; scontrol show partition",
     )
 
 

@@ -82,6 +82,8 @@ class Plans:
 
 
 def _partition(cluster: ClusterState, name: str | None) -> tuple[Partition | None, list[str]]:
+    if cluster.config_error:
+        return None, [f"the cluster does not tell of its partitions: {cluster.config_error}"]
     found = partition_of(cluster.partitions, name)
     if found is not None:
         return found, [] if found.up else [f"partition {found.name} is not up at the moment"]

@@ -9,7 +9,7 @@ from enum import Enum
 import msgspec
 
 from services.executor.kinds.kind import Judged, Launched
-from services.executor.model.endings import GIVEN_UP, Ending, ending_cancelled, ending_complete, ending_unstarted
+from services.executor.model.endings import GIVEN_UP, Ending, ending_again, ending_cancelled, ending_complete
 from services.executor.repositories.jobs import is_to_be_cancelled
 from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.resources.agents import batch_name, folder_of
@@ -106,4 +106,4 @@ def local_ending(verdict: Verdict, *, cancel_requested: bool, detail: str = "") 
     reason = _WITHOUT_REQUEST[verdict]
     if detail:
         reason = msgspec.structs.replace(reason, text=f"{reason.text}: {detail}")
-    return ending_unstarted(state, "failed" if verdict is Verdict.NEVER_CLAIMED else "lost", reason)
+    return ending_again(state, "lost", reason)

@@ -12,12 +12,17 @@ MISSING = Reason(code="vanished", text="the runner ended without recording what 
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a batch ends: its state and reason, and what becomes of units that have no outcome (started; waiting)."""
+    """How a batch ends: its state and reason, and what becomes of units that have no outcome (started; waiting).
+
+    `again`: what has not begun never will in this batch, and through no fault of its own: it is launched again in
+    another one. `waiting` is then its outcome where that has come to nothing too often.
+    """
 
     batch_state: str
     batch_reason: Reason | None
     started: tuple[str, Reason]
     waiting: tuple[str, Reason]
+    again: bool = False
 
 
 def ending_complete() -> Ending:
@@ -28,6 +33,11 @@ def ending_complete() -> Ending:
 def ending_cancelled(batch_state: str) -> Ending:
     """The end of a batch that somebody had asked to be cancelled."""
     return Ending(batch_state, CANCELLED, ("cancelled", CANCELLED), ("cancelled", NEVER_STARTED))
+
+
+def ending_again(batch_state: str, outcome: str, reason: Reason) -> Ending:
+    """The end of a batch whose units that have not begun are launched again; `outcome` is that of those in flight."""
+    return Ending(batch_state, reason, (outcome, reason), ("failed", reason), again=True)
 
 
 def ending_unstarted(batch_state: str, outcome: str, reason: Reason) -> Ending:

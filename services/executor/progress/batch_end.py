@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.executor.model.endings import Ending
 from services.executor.model.json_text import encode
 from services.executor.model.unit_changes import UnitChanges
-from services.executor.progress.next_attempts import plan_next
+from services.executor.progress.next_attempts import MOST_FRUITLESS, launch_again, plan_next
+from services.executor.repositories import leases
 from services.executor.repositories.batches import add_up, move_batch
 from services.executor.repositories.jobs import append_units, update_job
 from services.executor.repositories.rows import BatchRow, JobRow
@@ -19,6 +20,7 @@ from services.executor.repositories.unit_pages import unit_outcome
 from services.executor.repositories.units import end_unfinished
 from services.executor.tasks.arguments import compute_units
 from services.executor.tasks.outputs import read_init_output
+from stoker.contracts.jobs import Reason
 
 
 async def end_batch(
@@ -37,18 +39,30 @@ async def end_batch(
     if not await move_batch(connection, batch.id, before, **values):
         return
     await add_up(connection, batch)
+    if how.again and job.cancel_requested_at is None:
+        await launch_again(connection, batch)
     await end_unfinished(
         connection,
         job.id,
         batch.batch_index,
         started=how.started,
-        waiting=how.waiting,
+        waiting=_told_often(how.waiting) if how.again else how.waiting,
         at=now,
         changes=changes,
         retries=retries_of(job),
     )
     await _begin_compute(connection, job, batch, changes)
     await plan_next(connection, job, changes)
+    if job.cancel_requested_at is None:
+        # There is room now where there was none, and there may be more to launch.
+        await leases.hurry(connection, job.id)
+
+
+def _told_often(outcome: tuple[str, Reason]) -> tuple[str, Reason]:
+    """The outcome of units that were launched and launched again, and never begun."""
+    state, reason = outcome
+    text = f"launched {MOST_FRUITLESS} times and never begun; the last time: {reason.text}"
+    return state, msgspec.structs.replace(reason, text=text)
 
 
 async def _begin_compute(connection: AsyncConnection, job: JobRow, batch: BatchRow, changes: UnitChanges) -> None:

@@ -1,4 +1,7 @@
-"""Batches for the units that are to be tried again, with more memory or time where they had too little."""
+"""Batches that follow an ended one: for units that it had not begun, and for those that are to be tried again.
+
+Those that are tried again get more memory or time where they had too little.
+"""
 
 from collections import defaultdict
 
@@ -9,9 +12,34 @@ from services.executor.model.endings import CANCELLED_BETWEEN
 from services.executor.model.unit_changes import UnitChanges
 from services.executor.planning.growth import Growth, shape_of
 from services.executor.repositories.attempts import cancel_waiting, ends_of_attempts, waiting_units
-from services.executor.repositories.batches import NewBatch, add_batch, last_batch
-from services.executor.repositories.rows import JobRow
+from services.executor.repositories.batches import NewBatch, add_batch, last_batch, take_over, unbegun_units
+from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import submit_of
+
+MOST_FRUITLESS = 3
+"""So many batches may end one after the other without beginning any of their units."""
+
+
+async def launch_again(connection: AsyncConnection, batch: BatchRow) -> None:
+    """Give the units that an ended batch has not begun a batch of their own: no other attempt, there was none.
+
+    Not where that has come to nothing too often.
+    """
+    count, has_begun = await unbegun_units(connection, batch)
+    fruitless = 0 if has_begun else batch.fruitless + 1
+    if not count or fruitless >= MOST_FRUITLESS:
+        return
+    last, _ = await last_batch(connection, batch.job_id)
+    new = NewBatch(
+        job_id=batch.job_id,
+        batch_index=last + 1,
+        parallel=min(batch.parallel, count),
+        memory_growth=batch.memory_growth,
+        time_growth=batch.time_growth,
+        phase=batch.phase,
+        fruitless=fruitless,
+    )
+    await take_over(connection, batch, new, count)
 
 
 async def plan_next(connection: AsyncConnection, job: JobRow, changes: UnitChanges) -> None:

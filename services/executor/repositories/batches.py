@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.model.states import FINAL_BATCH_STATES
@@ -25,6 +25,7 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     memory_growth: int
     time_growth: int
     phase: int
+    fruitless: int = 0
 
 
 async def batches_of(
@@ -94,6 +95,31 @@ async def add_batch(connection: AsyncConnection, batch: NewBatch, indices: Seque
             )
             .values(batch_index=batch.batch_index)
         )
+
+
+async def unbegun_units(connection: AsyncConnection, batch: BatchRow) -> tuple[int, bool]:
+    """How many of a batch's units no start has begun, and whether one has begun any."""
+    query = select(func.count()).select_from(units).where(*_waiting(batch))
+    count: int = (await connection.execute(query)).scalar_one()
+    begun = (units.c.batch_index == batch.batch_index) & (units.c.state != "waiting")
+    followed = attempts.c.batch_index == batch.batch_index
+    for table, chosen in ((units, begun), (attempts, followed)):
+        found = select(table.c.unit_index).where(table.c.job_id == batch.job_id, chosen).limit(1)
+        if (await connection.execute(found)).first() is not None:
+            return count, True
+    return count, False
+
+
+async def take_over(connection: AsyncConnection, batch: BatchRow, new: NewBatch, count: int) -> None:
+    """Store a batch of the units that another one has not begun; there are `count`."""
+    values = {**msgspec.structs.asdict(new), "id": new_id(), "state": "planned", "unit_count": count}
+    await connection.execute(insert(batches).values(**values))
+    await connection.execute(update(units).where(*_waiting(batch)).values(batch_index=new.batch_index))
+
+
+def _waiting(batch: BatchRow) -> tuple[ColumnElement[bool], ...]:
+    of_batch = (units.c.job_id == batch.job_id, units.c.batch_index == batch.batch_index)
+    return (*of_batch, units.c.state == "waiting")
 
 
 def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:

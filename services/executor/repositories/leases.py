@@ -62,3 +62,8 @@ async def postpone(connection: AsyncConnection, job_id: str, seconds: float, wai
             next_try_at=database_now(connection) + seconds, tries=jobs.c.tries + 1, waiting_for=waiting_for
         )
     )
+
+
+async def hurry(connection: AsyncConnection, job_id: str) -> None:
+    """Let a job that rests be driven now: what it waits for may be there."""
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(next_try_at=0))

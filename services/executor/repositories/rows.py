@@ -69,6 +69,7 @@ class BatchRow(TypedRow, frozen=True):
     staged: bool
     memory_growth: int
     time_growth: int
+    fruitless: int
     note: str | None
     estimated_start: float | None
     scheduler: str | None

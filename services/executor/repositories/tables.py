@@ -115,6 +115,8 @@ batches = Table(
     # How often a lack of memory, or of time, ended its units' attempts before: each time they get more.
     Column("memory_growth", Integer, nullable=False, server_default="0"),
     Column("time_growth", Integer, nullable=False, server_default="0"),
+    # How many batches before it, whose units it took over, had ended one after the other without beginning any.
+    Column("fruitless", Integer, nullable=False, server_default="0"),
     # Why it does not run yet, in words, and SLURM's estimate of when it will.
     Column("note", Text),
     Column("estimated_start", Float),

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.building.uv_program import UvSending
 from services.executor.kinds.kind import Kind, Launcher
-from services.executor.model.endings import GIVEN_UP, NEVER_STARTED, ending_unstarted
+from services.executor.model.endings import GIVEN_UP, NEVER_STARTED, Ending, ending_again, ending_unstarted
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.batch_end import end_batch
@@ -120,7 +120,7 @@ class Dispatcher:
                 if answer.state == "launched":
                     await move_batch(connection, batch.id, ("launching",), state="queued", native_id=answer.native_id)
                 elif answer.state == "revoked":
-                    await _end(connection, locked, batch, "revoked", _revoked(locked), changes)
+                    await _end(connection, locked, batch, _revoked(locked), changes)
             await settle(connection, locked, changes)
             if not refused:
                 await leases.release(connection, job.id, self._holder)
@@ -186,9 +186,7 @@ class Dispatcher:
                 await leases.postpone(connection, job.id, self._launcher_of(job).recall_again_seconds, None)
         await self._hint()
 
-    async def _revoke(
-        self, agent: AgentConnection, job: JobRow, left: dict[str, BatchRow], outcome: tuple[str, Reason]
-    ) -> list[str]:
+    async def _revoke(self, agent: AgentConnection, job: JobRow, left: dict[str, BatchRow], how: Ending) -> list[str]:
         """Claim batches for the service and end those that it got; returns the names of those that a runner has."""
         failpoint("dispatcher.before_revoke")
         claims = await agent.revoke(folder_of(job), list(left))
@@ -200,7 +198,7 @@ class Dispatcher:
             locked = await lock_job(connection, job.id)
             for name, batch in left.items():
                 if _is_revoked(claims[name]):
-                    await _end(connection, locked, batch, "revoked", outcome, changes)
+                    await _end(connection, locked, batch, how, changes)
                 elif batch.native_id is None:
                     # Its launch was never recorded, and yet somebody claimed it: it is watched like any other.
                     await move_batch(
@@ -214,7 +212,7 @@ class Dispatcher:
     ) -> None:
         """Fail batches that the resource could not start, once it is certain that nothing will start them later."""
         try:
-            await self._revoke(agent, job, refused, ("failed", reason))
+            await self._revoke(agent, job, refused, ending_unstarted("revoked", "failed", reason))
         except Invalid as error:
             # What keeps the service from writing a claim there keeps every launch from it, too.
             log.warning("claim not writable", job_id=job.id, reason=error.message)
@@ -225,7 +223,7 @@ class Dispatcher:
         async with self._database.write() as connection:
             locked = await lock_job(connection, job_id)
             for batch in await batches_of(connection, job_id, states):
-                await _end(connection, locked, batch, "ended", ("failed", reason), changes)
+                await _end(connection, locked, batch, ending_unstarted("ended", "failed", reason), changes)
             await settle(connection, locked, changes)
             await leases.release(connection, job_id, self._holder)
 
@@ -273,20 +271,12 @@ def _is_revoked(revocation: Revocation) -> bool:
     return revocation.claim.kind == "revoked"
 
 
-def _revoked(job: JobRow) -> tuple[str, Reason]:
+def _revoked(job: JobRow) -> Ending:
     if job.cancel_requested_at is not None:
-        return "cancelled", NEVER_STARTED
-    return "lost", GIVEN_UP
+        return ending_unstarted("revoked", "cancelled", NEVER_STARTED)
+    return ending_again("revoked", "lost", GIVEN_UP)
 
 
-async def _end(
-    connection: AsyncConnection,
-    job: JobRow,
-    batch: BatchRow,
-    state: str,
-    outcome: tuple[str, Reason],
-    changes: UnitChanges,
-) -> None:
+async def _end(connection: AsyncConnection, job: JobRow, batch: BatchRow, how: Ending, changes: UnitChanges) -> None:
     """End a batch that no runner ran."""
-    how = ending_unstarted(state, *outcome)
     await end_batch(connection, job, batch, how, changes, before=("planned", *_LAUNCHED))

@@ -185,7 +185,11 @@ class SlurmCluster:
 
     def end_by_time_limit(self, job_id: str) -> None:
         """Let a running job's limit pass now. The controller looks for such jobs every 30 s: TIMEOUT within 31 s."""
-        self.administer("scontrol", "update", f"JobId={job_id}", "EndTime=now")
+        command = ("scontrol", "update", f"JobId={job_id}", "EndTime=now")
+        # In the very second of its start there is no such time.
+        self.wait_until(
+            lambda: self.administer(*command, check=False).returncode == 0, "the limit is set", seconds=10
+        )
 
     def node_states(self, name: str) -> set[str]:
         """As scontrol has them, without the marks for "does not respond" and the like: {"DOWN", "DRAIN"}."""

@@ -2,11 +2,12 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 import msgspec
 
 from services.executor.kinds.slurm.evidence import Sight, SlurmEvidence
-from services.executor.model.endings import Ending, ending_unstarted
+from services.executor.model.endings import Ending, ending_again
 from shared.pipes import Evidence
 from shared.slurm.requests.script import WARNING_SIGNAL
 from stoker.contracts.jobs import Reason
@@ -20,6 +21,11 @@ _MEMORY_WORDS = re.compile(
 _ENDED_BY_SLURM = re.compile(r"CANCELLED AT \S+ (?:DUE TO (PREEMPTION|TIME LIMIT|NODE FAILURE) )?\*\*\*")
 _WORD_OF = {"PREEMPTION": "PREEMPTED", "TIME LIMIT": "TIMEOUT", "NODE FAILURE": "NODE_FAIL", None: "CANCELLED"}
 _SAYS_NOTHING = ("COMPLETED", "FAILED", "")
+_NOT_STARTED = ("JobLaunchFailure", "Prolog")
+"""SLURM's reasons of ends of which no line of the batch script was run."""
+
+_HELD = re.compile(r"launch.failed.requeued.held", re.IGNORECASE)
+_PROLOG = re.compile(r"running (?:slurm )?prolog: \d", re.IGNORECASE)
 _KILL = 9
 _BYTES_PER_MB = 1024 * 1024
 _EARLY_SECONDS = 120.0
@@ -55,16 +61,38 @@ def ending_vanished(evidence: SlurmEvidence, sight: Sight | None, *, absent_sinc
     if recorded is not None:
         how += f"; the accounting says {recorded.state.word}"
     reason = Reason(code="vanished", text=f"SLURM has shown no trace of it in {where} for {minutes} minutes{how}")
-    return ending_unstarted("lost", "lost", reason)
+    return ending_again("lost", "lost", reason)
 
 
 def ending_of(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Ending:
     """The end of a batch that SLURM is done with, or whose runner says that it was interrupted."""
     reason = _reason(sight, evidence, files)
     outcome = _OUTCOMES.get(reason.code, "failed")
-    waiting = msgspec.structs.replace(reason, text=f"not started before its batch ended: {reason.text}")
     state = "lost" if reason.code == "runner_died" else "ended"
-    return Ending(state, reason, (outcome, reason), (outcome, waiting))
+    if reason.code == "cancelled" or (reason.code == "launch_failed" and _ended_by_itself(sight)):
+        # Somebody wanted it so, or the next one would end like this one.
+        waiting = msgspec.structs.replace(reason, text=f"not started before its batch ended: {reason.text}")
+        return Ending(state, reason, (outcome, reason), (outcome, waiting))
+    return ending_again(state, outcome, reason)
+
+
+def ending_held(sights: Sequence[Sight]) -> Ending | None:
+    """The end of a batch whose launches its nodes did not let start, so that SLURM holds them; None for others.
+
+    An administrator could release them; another launch goes to another node.
+    """
+    held = [sight for sight in sights if sight.queue is not None and _HELD.search(sight.queue.reason)]
+    if not held or any(sight.end is None and sight not in held for sight in sights):
+        return None
+    text = "its node did not let it start, and SLURM holds it (launch failed requeued held)"
+    return ending_again("ended", "failed", Reason(code="launch_failed", text=text))
+
+
+def _ended_by_itself(sight: Sight) -> bool:
+    """Whether the batch script came to an end of its own, before the runner."""
+    if sight.end is not None and sight.end.reason in _NOT_STARTED:
+        return False
+    return sight.word in _SAYS_NOTHING
 
 
 def _reason(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Reason:
@@ -75,6 +103,9 @@ def _reason(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Reason:
     interrupted = files.end is not None and files.end.how == "interrupted"
     if word in _SAYS_NOTHING and interrupted:
         word = "TIMEOUT" if _was_warned(sight, evidence, files) else _told_by_slurmstepd(files) or word
+    if word == "CANCELLED" and _was_stopped_on_its_way(sight, evidence, files):
+        text = f"{_nodes(sight)} did not let it start: the node's prolog failed{_says(word)}"
+        return Reason(code="launch_failed", text=text, log_tail=files.runner_log_tail)
     code = _BY_WORD.get(word)
     if code is not None:
         return Reason(code=code, text=_text(code, word, sight, evidence), log_tail=files.runner_log_tail)
@@ -84,6 +115,23 @@ def _reason(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> Reason:
     code = "runner_died" if files.claim is not None and files.claim.kind == "runner" else "launch_failed"
     what = "ended without writing its end" if code == "runner_died" else "never started: its script ended before"
     return Reason(code=code, text=f"the runner {what}{_exit(sight)}{_says(word)}", log_tail=files.runner_log_tail)
+
+
+def _was_stopped_on_its_way(sight: Sight, evidence: SlurmEvidence, files: Evidence) -> bool:
+    """Whether nobody cancelled it: SLURM does, as root, when a node's prolog fails.
+
+    It had its node, and no line of its script was run: the log says nothing, or that of the prolog.
+    """
+    row = sight.accounting or sight.end
+    if files.claim is not None and files.claim.kind == "runner":
+        return False
+    if _PROLOG.search(files.runner_log_tail):
+        return True
+    if row is None or row.start is None or not _nodes(sight) or files.runner_log_tail:
+        return False
+    recorded = sight.accounting
+    by_root = recorded is not None and recorded.state.cancelled_by_uid == 0
+    return by_root if evidence.accounting_kept else True
 
 
 def _text(code: str, word: str, sight: Sight, evidence: SlurmEvidence) -> str:

@@ -52,13 +52,15 @@ class SlurmJudge:
         verdicts = await self._verdicts(job, batches, found, said)
         doubted = [batch for batch in batches if _wants_revocation(verdicts[batch.id])]
         restartable = [batch for batch in batches if _may_start_again(job, batch, verdicts, found)]
-        if unfenced := [batch for batch in batches if batch in doubted or batch in restartable]:
-            # Make it certain before it is believed: after this no launch can start, and one that SLURM puts back into
-            # its queue runs nothing.
+        silent = [batch for batch in batches if _may_go_on(batch, verdicts, found)]
+        stopped = [batch for batch in batches if batch in restartable or batch in silent]
+        if unfenced := [batch for batch in batches if batch in doubted or batch in stopped]:
+            # Make it certain before it is believed: after this no launch can start, one that SLURM puts back into its
+            # queue runs nothing, and a runner that outlives its job's end starts no further unit.
             if doubted:
                 await agent.revoke(folder_of(job), [batch_name(batch) for batch in doubted])
-            if restartable:
-                await agent.cancel(folder_of(job), [batch_name(batch) for batch in restartable])
+            if stopped:
+                await agent.cancel(folder_of(job), [batch_name(batch) for batch in stopped])
             names = [batch_name(batch) for batch in unfenced]
             found = {**found, **await agent.find(folder_of(job), names, native_ids_of(unfenced))}
             verdicts |= await self._verdicts(job, unfenced, found, said)
@@ -146,6 +148,13 @@ def _may_start_again(
     if isinstance(verdicts[batch.id], GoOn) or not _scheduler_matters(found[batch_name(batch)]):
         return False
     return max_restarts(submit_of(job)) > 0
+
+
+def _may_go_on(batch: BatchRow, verdicts: Mapping[str, GoOn | End], found: Mapping[str, Evidence]) -> bool:
+    """Whether a runner may live that SLURM has done with: on a node that SLURM only thinks dead."""
+    files = found[batch_name(batch)]
+    claimed = files.claim is not None and files.claim.kind == "runner"
+    return isinstance(verdicts[batch.id], End) and claimed and files.end is None
 
 
 def _judged(batch: BatchRow, files: Evidence, verdict: GoOn | End, said: _Said) -> Judged:

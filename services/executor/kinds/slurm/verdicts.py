@@ -6,11 +6,12 @@ succeeded without a break.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-from services.executor.kinds.slurm.endings import ending_of, ending_vanished
+from services.executor.kinds.slurm.endings import ending_held, ending_of, ending_vanished
 from services.executor.kinds.slurm.evidence import (
     CLOCK_SLACK_SECONDS,
     EndSeen,
@@ -20,7 +21,7 @@ from services.executor.kinds.slurm.evidence import (
     SlurmEvidence,
     look_up,
 )
-from services.executor.model.endings import GIVEN_UP, Ending, ending_cancelled, ending_complete, ending_unstarted
+from services.executor.model.endings import GIVEN_UP, Ending, ending_again, ending_cancelled, ending_complete
 from shared.pipes import Evidence
 from shared.slurm.answers.reasons import pending_reason
 
@@ -108,6 +109,8 @@ def _claimed(evidence: SlurmEvidence, files: Evidence, sight: Sight, graces: Gra
 
 def _unclaimed(evidence: SlurmEvidence, files: Evidence, graces: Graces) -> GoOn | End:
     sights = [look_up(evidence, launch) for launch in evidence.launches]
+    if (ending := ending_held(sights)) is not None:
+        return End(ending=_cancelled_or(evidence, ending), revoke_first=True)
     for seen in (Seen.ACTIVE, Seen.PENDING, Seen.UNKNOWN, Seen.NOT_LOOKED):
         for sight in sights:
             if sight.seen is seen:
@@ -119,7 +122,12 @@ def _unclaimed(evidence: SlurmEvidence, files: Evidence, graces: Graces) -> GoOn
         if (note := _awaited(evidence, files, last, last.end, graces)) is not None:
             return GoOn(state="queued", note=note, end_seen=last.end)
         return End(ending=_cancelled_or(evidence, ending_of(last, evidence, files)), revoke_first=True)
-    since = _absent_since(evidence)
+    return _unseen(evidence, sights, graces)
+
+
+def _unseen(evidence: SlurmEvidence, sights: Sequence[Sight], graces: Graces) -> GoOn | End:
+    """Nobody holds the claim, and the queue does not show at least one of the launches."""
+    last, since = sights[-1], _absent_since(evidence)
     # One that waits by the accounting alone can be fenced off; in one that was started something may be about to.
     started = any(
         sight.accounting is not None
@@ -141,10 +149,12 @@ def _revoked(evidence: SlurmEvidence, files: Evidence) -> End:
     ended = [sight for sight in sights if sight.end is not None]
     if ended:
         return End(ending=ending_of(ended[-1], evidence, files))
+    if (held := ending_held(sights)) is not None:
+        return End(ending=held)
     if evidence.absent_since is not None:
         last = sights[-1] if sights else None
         return End(ending=ending_vanished(evidence, last, absent_since=evidence.absent_since, claimed=False))
-    return End(ending=ending_unstarted("revoked", "lost", GIVEN_UP))
+    return End(ending=ending_again("revoked", "lost", GIVEN_UP))
 
 
 def _awaited(evidence: SlurmEvidence, files: Evidence, sight: Sight, end: EndSeen, graces: Graces) -> str | None:
