@@ -1,5 +1,8 @@
 # make check    style, types and import rules
-# make test     checks, then all tests (as root it installs the Debian packages that are missing)
+# make test     checks, then all tests (as root it installs the Debian packages that are missing); ONLY=cluster: the
+#               tests of tests/cluster, ONLY="pure services": of both
+# make test-fast   what needs no server, and the services on SQLite: for every save
+# make seconds  all tests, and tests/seconds.txt anew: how long each takes, from which follows who runs which when
 # make demo     the whole of Stoker on this machine, with a real job; needs python3 (3.11), python3-venv and make
 # make bench    measurements; JSON in bench/results
 # make stack    PostgreSQL, Redis, a SLURM cluster and the services, in containers; make stack-down removes them
@@ -11,28 +14,52 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: check lint test demo bench stack stack-down stack-test wheels lock clean packages venv venv-dev
+.PHONY: check check-style check-format check-types check-imports check-oldest test test-fast seconds demo bench stack \
+    stack-down stack-test wheels lock clean packages venv venv-dev
 
 PYTHON ?= python3
 VENV := .venv
 DIST := dist
 SERVER := wheels/stoker-server
 BIN := $(VENV)/bin
-WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # What the tests start or install; the commands are what is looked for.
 DEBIAN_PACKAGES := postgresql redis-server python3-venv \
     slurmctld slurmd slurmdbd slurm-client munge mariadb-server sudo \
     openssh-server openssh-client tcsh fish
 
-test: packages check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 --durations 10 $(PYTEST_ARGUMENTS)
+PYTEST := $(BIN)/python -m pytest --timeout 300 --durations 10
+# Workers wait for servers and schedulers more than they compute: more of them than there are processors.
+WORKERS ?= 4
 
+test: packages check
+	$(PYTEST) -n $(WORKERS) --dist worksteal $(patsubst tests/tests/%,tests/%,$(ONLY:%=tests/%)) $(PYTEST_ARGUMENTS)
+
+test-fast: $(VENV)/.dev
+	STOKER_TEST_DATABASES=sqlite $(PYTEST) -n $(WORKERS) --dist worksteal tests/pure tests/services $(PYTEST_ARGUMENTS)
+
+seconds: packages $(VENV)/.dev
+	STOKER_TEST_WRITE_SECONDS=1 $(PYTEST) -n $(WORKERS) --dist worksteal
+
+# Side by side; each says what it has to say in one piece.
 check: $(VENV)/.dev
+	$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target \
+	    check-style check-format check-types check-imports check-oldest
+
+check-style:
 	$(BIN)/ruff check .
+
+check-format:
 	$(BIN)/ruff format --check .
+
+check-types:
 	$(BIN)/mypy
+
+check-imports:
 	$(BIN)/lint-imports --no-logo
+
+# What runs on clusters, on the oldest Python there.
+check-oldest:
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- --eval-annotations \
 	    shared/remote/agent shared/remote/runner shared/remote/common shared/remote/builder
 

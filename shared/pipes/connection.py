@@ -104,14 +104,17 @@ class AgentConnection:
         request = {**_fields(job), "batches": list(batches), "kind": kind}
         return _for_each(batches, (await self._ask("launch", request, answers.LaunchAnswer, long=True)).batches)
 
-    async def submit(self, job: Place, *, marker: str, script: str, arguments: Sequence[str]) -> SubmissionSeen:
-        """Run sbatch at most once for each marker, and say what became of it; waits for it up to 30 seconds.
+    async def submit(
+        self, job: Place, *, marker: str, script: str, arguments: Sequence[str], wait_seconds: int = 30
+    ) -> SubmissionSeen:
+        """Run sbatch at most once for each marker, and say what became of it; waits for it up to `wait_seconds`.
 
         `script` goes into the file that `shared.slurm.requests.script.script_path` names, which has to be the last of
         `arguments`; the others are long options. With `exit_code` None and no word in `stdout`, SLURM has to be
         asked for the marker; nothing but another marker starts sbatch again. Refused where there is no sbatch.
         """
-        request = {**_fields(job), "marker": marker, "script": script, "arguments": list(arguments)}
+        said = {"marker": marker, "script": script, "arguments": list(arguments), "wait_seconds": wait_seconds}
+        request = {**_fields(job), **said}
         return await self._ask("submit", request, SubmissionSeen, long=True)
 
     async def queue(

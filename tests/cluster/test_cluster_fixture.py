@@ -311,7 +311,8 @@ def test_a_controller_that_is_away_says_nothing_about_jobs(bare_cluster: SlurmCl
     job = bare_cluster.submit("exec sleep 100", user=ada)
     bare_cluster.wait_for_job(job, "RUNNING")
     bare_cluster.daemons.controller.stop()
-    answer = bare_cluster.run("squeue", "-h", user=ada, check=False)
+    with bare_cluster.impatient():
+        answer = bare_cluster.run("squeue", "-h", user=ada, check=False)
     assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr == "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
     bare_cluster.start_controller()

@@ -44,10 +44,11 @@ async def test_a_queue_of_several_users_is_one_squeue(site: ClusterSite) -> None
 
 async def test_a_controller_that_is_away_is_no_answer_in_plain_words(site: ClusterSite) -> None:
     site.cluster.daemons.controller.stop()
-    with pytest.raises(Unavailable, match="SLURM's controller cannot be reached"):
-        await look_at_queue(site.agent)
-    with pytest.raises(Unavailable, match="SLURM's controller cannot be reached"):
-        await look_at_cluster(site.agent)
+    with site.cluster.impatient():
+        with pytest.raises(Unavailable, match="SLURM's controller cannot be reached"):
+            await look_at_queue(site.agent)
+        with pytest.raises(Unavailable, match="SLURM's controller cannot be reached"):
+            await look_at_cluster(site.agent)
     site.cluster.start_controller()
     assert (await look_at_queue(site.agent)).whole
 

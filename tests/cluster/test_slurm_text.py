@@ -272,10 +272,11 @@ def test_an_array_above_the_limit_at_once_is_refused_only_for_now(slurm_cluster:
 def test_a_silent_controller_is_recognised_and_leaves_a_submission_in_doubt(slurm_cluster: SlurmCluster) -> None:
     site = Site(slurm_cluster, slurm_cluster.users.ada, _WAITS)
     slurm_cluster.daemons.controller.stop()
-    asked = query(slurm_cluster, site.user, "squeue", *squeue_arguments(secrets.token_hex(16)))
-    assert asked.returncode != 0
-    assert why_no_answer(asked.stderr) == "SLURM's controller cannot be reached"
-    assert site.submit(needs_of({})).outcome == "doubtful"
+    with slurm_cluster.impatient():
+        asked = query(slurm_cluster, site.user, "squeue", *squeue_arguments(secrets.token_hex(16)))
+        assert asked.returncode != 0
+        assert why_no_answer(asked.stderr) == "SLURM's controller cannot be reached"
+        assert site.submit(needs_of({})).outcome == "doubtful"
 
 
 def test_silent_accounting_is_recognised(slurm_cluster: SlurmCluster) -> None:

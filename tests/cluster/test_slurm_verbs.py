@@ -103,7 +103,7 @@ async def test_an_sbatch_that_does_not_end_is_under_way_and_nothing_else_waits_f
 ) -> None:
     job = await site.stage(["true"], [{}])
     with site.cluster.commands.answer("sbatch", _SLOW.format(folder=slow_sbatch)):
-        asked = asyncio.create_task(job.submit(marker="m", options=["--hold"]))
+        asked = asyncio.create_task(job.submit(marker="m", options=["--hold"], wait_seconds=2))
         await soon((slow_sbatch / "called").exists)
         assert (await site.agent.queue(["--noheader"])).exit_code == 0
         seen = await asked

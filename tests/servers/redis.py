@@ -36,15 +36,23 @@ class RedisServer:
         self.process = ServerProcess(command, log=folder / "server.log", is_ready=self._answers)
 
     def _answers(self) -> bool:
+        try:
+            return self._said(b"PING\r\n").startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def _said(self, command: bytes) -> bytes:
         family = socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET
         with socket.socket(family) as connection:
             connection.settimeout(2)
-            try:
-                connection.connect(self._address)
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-            except OSError:
-                return False
+            connection.connect(self._address)
+            connection.sendall(command)
+            return connection.recv(16)
+
+    def empty(self) -> None:
+        """Let it forget all that it holds."""
+        said = self._said(b"FLUSHALL\r\n")
+        assert said.startswith(b"+OK"), said
 
     def close(self) -> None:
         self.process.stop()

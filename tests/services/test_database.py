@@ -14,7 +14,7 @@ from shared.service.database.transactions import Database, parse_url
 from stoker.errors import Invalid, Unavailable
 from tests.servers.postgresql import PostgresqlServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_databases]
 
 
 class Note(msgspec.Struct):

@@ -46,6 +46,7 @@ def left_in(world: World) -> list[str]:
     return [str(path) for path in (world.folder / "tasks").glob("[!.]*/*")]
 
 
+@pytest.mark.both_databases
 async def test_an_environment_is_made_and_its_tasks_are_known(world: World, building: ExecutorClient) -> None:
     made = await building.create_environment(wanted(world))
     assert (made.state, made.package, made.version) == ("creating", "some-tasks", None)
@@ -70,6 +71,7 @@ async def test_an_environment_is_made_and_its_tasks_are_known(world: World, buil
     assert (await building.usage()).resources == []
 
 
+@pytest.mark.both_databases
 async def test_what_is_deactivated_is_made_again_exactly_and_what_is_deleted_is_gone(
     world: World, index: Index, building: ExecutorClient
 ) -> None:
@@ -122,6 +124,7 @@ async def test_a_profile_can_be_removed_once_its_environments_are_whatever_was_d
     await world.registry_client.delete_resource(world.resource.id)
 
 
+@pytest.mark.both_databases
 async def test_a_wheel_that_is_sent_becomes_an_environment_and_again(
     world: World, tmp_path: Path, building: ExecutorClient
 ) -> None:

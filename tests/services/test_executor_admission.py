@@ -64,30 +64,27 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.usefixtures("executor")
 @pytest.mark.parametrize(("changes", "path"), WRONG, ids=[path for _, path in WRONG])
-async def test_every_wrong_field_is_named(world: World, changes: Any, path: str) -> None:
-    async with world.raw() as http:
+async def test_every_wrong_field_is_named(refusing: World, changes: Any, path: str) -> None:
+    async with refusing.raw() as http:
         for place in ("/v1/jobs", "/v1/jobs/plan"):
-            answer = await http.post(place, json=body(world, **changes))
+            answer = await http.post(place, json=body(refusing, **changes))
             found = problem(answer)
             assert (answer.status_code, found["type"]) == (422, "urn:stoker:problem:invalid-request"), answer.text
             assert path in [error["path"] for error in found["errors"]], found
-    assert await rows(world, select(jobs.c.id)) == []
+    assert await rows(refusing, select(jobs.c.id)) == []
 
 
-@pytest.mark.usefixtures("executor")
-async def test_several_wrong_fields_are_named_at_once(world: World) -> None:
+async def test_several_wrong_fields_are_named_at_once(refusing: World) -> None:
     wrong = {"command": ["\0"], "environment": {"=": "x"}, "files": {"..": "%"}}
-    async with world.raw() as http:
-        found = problem(await http.post("/v1/jobs", json=body(world, **wrong)))
+    async with refusing.raw() as http:
+        found = problem(await http.post("/v1/jobs", json=body(refusing, **wrong)))
     assert {error["path"] for error in found["errors"]} == {"command[0]", "environment.=", "files..."}
 
 
-@pytest.mark.usefixtures("executor")
-async def test_one_unit_too_many_is_refused_with_the_limit(world: World) -> None:
-    async with world.raw() as http:
-        head = f'{{"profile_id":"{world.profile.id}","command":["true"],"units":['
+async def test_one_unit_too_many_is_refused_with_the_limit(refusing: World) -> None:
+    async with refusing.raw() as http:
+        head = f'{{"profile_id":"{refusing.profile.id}","command":["true"],"units":['
         content = head.encode() + b",".join([b"{}"] * (MAX_UNITS + 1)) + b"]}"
         answer = await http.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
     [error] = problem(answer)["errors"]
@@ -104,9 +101,8 @@ async def test_files_over_the_limit_and_bodies_over_the_limit_are_refused(world:
         assert (answer.status_code, problem(answer)["type"]) == (413, "urn:stoker:problem:payload-too-large")
 
 
-@pytest.mark.usefixtures("executor")
-async def test_what_is_no_json_is_told_so(world: World) -> None:
-    async with world.raw() as http:
+async def test_what_is_no_json_is_told_so(refusing: World) -> None:
+    async with refusing.raw() as http:
         json_type = {"Content-Type": "application/json"}
         answer = await http.post("/v1/jobs", content=b"{", headers=json_type)
         assert (answer.status_code, problem(answer)["type"]) == (400, "urn:stoker:problem:malformed-body")
@@ -114,6 +110,7 @@ async def test_what_is_no_json_is_told_so(world: World) -> None:
         assert answer.status_code == 415
 
 
+@pytest.mark.both_databases
 async def test_all_of_a_job_is_stored(world: World, executor: ExecutorClient) -> None:
     arguments: list[dict[str, Any]] = [{"path": "a b\n$(x)"}, {"path": "\0", "n": [1, 2.5, None, {"ü": "😀"}]}]
     files = {"input/table.csv": encoded(b"1;2\n"), "with space": encoded(b"")}
@@ -137,6 +134,7 @@ async def test_a_plan_stores_nothing(world: World, executor: ExecutorClient) -> 
     assert await rows(world, select(profile_holds)) == []
 
 
+@pytest.mark.both_databases
 async def test_a_repeated_call_is_the_same_job(world: World, executor: ExecutorClient) -> None:
     first = await executor.submit(world.submission("true"), idempotency_key="k")
     again = await executor.submit(world.submission("true"), idempotency_key="k")
@@ -151,6 +149,7 @@ async def test_a_repeated_call_is_the_same_job(world: World, executor: ExecutorC
     assert theirs.id not in {first.id, other.id}
 
 
+@pytest.mark.both_databases
 async def test_identical_calls_at_once_make_one_job(world: World, executor: ExecutorClient) -> None:
     calls = (executor.submit(world.submission("true", units=[{}] * 100), idempotency_key="k") for _ in range(12))
     found = await asyncio.gather(*calls)
@@ -202,6 +201,7 @@ async def test_the_registry_refuses_to_delete_what_a_job_uses(world: World, exec
     assert [hold.token async for hold in world.registry_client.holds()] == [held[0].token]
 
 
+@pytest.mark.both_databases
 async def test_first_jobs_at_once_leave_one_hold(world: World, executor: ExecutorClient) -> None:
     await asyncio.gather(*(executor.submit(world.submission("true")) for _ in range(8)))
 

@@ -116,6 +116,7 @@ async def test_nothing_is_missed_while_the_service_restarts(world: World) -> Non
     assert [event.sequence for event in found] == list(range(1, len(found) + 1))
 
 
+@pytest.mark.both_databases
 async def test_two_executors_on_one_database_give_one_order(world: World, executor: ExecutorClient) -> None:
     heard = asyncio.create_task(some_of(executor.events(), 6))
     first_url = world.executor_url

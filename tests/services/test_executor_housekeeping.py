@@ -93,6 +93,7 @@ async def gone(client: ExecutorClient, job_id: str) -> bool:
     return False
 
 
+@pytest.mark.both_databases
 async def test_ended_jobs_go_after_their_time_and_never_sooner(world: World) -> None:
     gate = world.folder / "gate"
     async with world.executor(STOKER_RETENTION_DAYS="10") as client, world.poller():
@@ -221,6 +222,7 @@ async def test_a_release_is_finished_by_whoever_comes_next(world: World, dies: s
         assert await tokens(registry) == {token}
 
 
+@pytest.mark.both_databases
 async def test_a_hold_is_not_released_while_a_job_is_being_stored(world: World) -> None:
     """Both orders of an accepting and a releasing transaction leave the job's profile held."""
     async with world.executor() as client:

@@ -80,6 +80,7 @@ async def test_the_cache_folder_is_the_jobs_or_the_profiles(
     assert [error.path for error in caught.value.errors] == ["cache_dir"]
 
 
+@pytest.mark.both_databases
 async def test_jobs_are_listed_from_the_newest_with_filters_and_cursors(
     world: World, executor: ExecutorClient
 ) -> None:
@@ -184,6 +185,7 @@ async def test_nothing_but_health_answers_without_a_valid_key(world: World) -> N
                 assert (answer.status_code, problem(answer)["type"]) == (401, "urn:stoker:problem:unauthorized")
 
 
+@pytest.mark.both_databases
 async def test_a_job_is_run_again_as_a_new_one(world: World, working: ExecutorClient) -> None:
     units = [{"n": n} for n in range(5)]
     first = await working.submit(
@@ -204,6 +206,7 @@ async def test_a_job_is_run_again_as_a_new_one(world: World, working: ExecutorCl
     assert b"".join([chunk async for chunk in working.unit_log(again.id, 3)]) == b"hello"
 
 
+@pytest.mark.both_databases
 async def test_cancelling_what_was_never_launched_ends_it_at_once(database_url: str) -> None:
     upgrade(database_url, LOCATION)
     database = Database(database_url)

@@ -172,6 +172,7 @@ async def test_the_whole_log_is_followed_to_the_end(world: World, working: Execu
     assert (await heard.all()).count(b"one of") == 3
 
 
+@pytest.mark.both_databases
 async def test_the_whole_log_goes_on_with_a_second_attempt(world: World, working: ExecutorClient) -> None:
     gate, second = world.folder / "gate", "[ -e tried ] && echo second && exit"
     script = f"{second}; echo first; touch tried; until [ -e {gate} ]; do sleep 0.05; done; exit 1"

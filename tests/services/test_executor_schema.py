@@ -1,5 +1,6 @@
 """The executor's migrations make exactly the tables that the code uses."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
@@ -8,6 +9,8 @@ from sqlalchemy.engine import Engine
 from services.executor.repositories.migrations import LOCATION
 from services.executor.repositories.tables import metadata
 from shared.service.database.migrations import downgrade, upgrade
+
+pytestmark = pytest.mark.both_databases
 
 
 def connected(url: str) -> Engine:

@@ -23,6 +23,7 @@ SERVICES = [
     pytest.param(REGISTRY, registry_tables, id="registry"),
     pytest.param(EXECUTOR, executor_tables, id="executor"),
 ]
+pytestmark = pytest.mark.both_databases
 both = pytest.mark.parametrize(("location", "metadata"), SERVICES)
 
 

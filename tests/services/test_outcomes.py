@@ -191,6 +191,7 @@ async def scenario(url: str, taken: list[tuple[Any, ...]], *, retries: bool) -> 
         await database.close()
 
 
+@pytest.mark.both_databases
 # The fixture's database is one for all examples: each begins by emptying it.
 @settings(
     max_examples=60,

@@ -13,7 +13,7 @@ from shared.service.settings import DatabaseUrl
 from shared.service.web.access.callers import key_sha256
 from tests.workshop.registry import RegistryInTest, running_registry, seed, slug, wrong_paths
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_databases]
 
 OPEN = {"/health/live", "/health/ready"}
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.workshop.registry import KINDS, RegistryInTest, running_registry, seed, slug, wrong_paths
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_databases]
 
 
 @pytest.mark.parametrize("kind", KINDS)

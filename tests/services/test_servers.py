@@ -43,6 +43,7 @@ def test_a_killed_redis_comes_back_on_the_same_address(redis_server: RedisServer
     assert redis_server.process.pid != first
 
 
+@pytest.mark.both_databases
 def test_a_database_is_given_for_each_kind(database_url: str) -> None:
     assert database_url.startswith(("sqlite:////", "postgresql://"))
 

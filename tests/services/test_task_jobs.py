@@ -133,6 +133,7 @@ async def test_tasks_that_run_once_get_what_their_type_says(
     assert (job.state, unit.arguments) == ("succeeded", {"zarr_dir": "/data", "more": 1})
 
 
+@pytest.mark.both_databases
 async def test_a_compound_task_computes_what_its_init_names(
     world: World, working: ExecutorClient, environment_id: str
 ) -> None:
@@ -207,6 +208,7 @@ async def test_an_answer_of_a_wrong_shape_is_a_failed_unit_with_the_reason(
     assert "more than once" in unit.reason.text
 
 
+@pytest.mark.both_databases
 async def test_a_unit_that_is_tried_again_finds_no_out_file_of_before(
     world: World, working: ExecutorClient, environment_id: str
 ) -> None:

@@ -11,16 +11,17 @@ from tests.stack.running import RunningStack
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack that nobody kills."""
-    yield from _running(tmp_path_factory.mktemp("stack") / "state")
+    yield from running(tmp_path_factory.mktemp("stack") / "state")
 
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[RunningStack]:
     """A stack for one test, which may kill its processes."""
-    yield from _running(tmp_path / "state")
+    yield from running(tmp_path / "state")
 
 
-def _running(folder: Path) -> Iterator[RunningStack]:
+def running(folder: Path) -> Iterator[RunningStack]:
+    """For the time of a fixture."""
     # With this kind of resource alone, users may be granted local profiles.
     stack = RunningStack(folder, environment={"STOKER_RESOURCE_TYPES": "local"})
     try:

@@ -20,9 +20,10 @@ pytestmark = pytest.mark.anyio
 LEASE_SECONDS = "2"
 
 
-@pytest.fixture
-def short_leases(tmp_path: Path) -> Iterator[RunningStack]:
-    stack = RunningStack(tmp_path / "state", environment={"STOKER_LEASE_SECONDS": LEASE_SECONDS})
+@pytest.fixture(scope="module")
+def short_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    folder = tmp_path_factory.mktemp("leases") / "state"
+    stack = RunningStack(folder, environment={"STOKER_LEASE_SECONDS": LEASE_SECONDS})
     try:
         stack.start()
         yield stack

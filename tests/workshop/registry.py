@@ -76,7 +76,7 @@ async def running_registry(url: str, *, key: str | None = None, **settings: Any)
 
 @pytest.fixture
 async def registry(database_url: str) -> AsyncIterator[RegistryInTest]:
-    """A registry that serves all kinds, on each kind of database."""
+    """A registry that serves all kinds."""
     async with running_registry(database_url) as running:
         yield running
 

@@ -33,6 +33,7 @@ from stoker.contracts.jobs import Job, JobSubmit
 from stoker.contracts.keys import AccessKeyCreate
 from stoker.contracts.profiles import Profile
 from stoker.contracts.resources import Resource
+from tests.servers.redis import RedisServer
 from tests.waiting import until
 from tests.workshop.databases import with_schema
 
@@ -214,11 +215,23 @@ def problem(answer: httpx.Response) -> Mapping[str, Any]:
 
 @pytest.fixture
 async def world(tmp_path: Path, database_url: str, embedded_redis_url: str) -> AsyncIterator[World]:
-    """A registry with a local resource, on which a test starts executors; once on each kind of database."""
+    """A registry with a local resource, on which a test starts executors."""
     made = World(tmp_path, database_url, embedded_redis_url)
     async with made.registry() as made.registry_client:
         await made.add_local_resource(made.registry_client)
         yield made
+
+
+@pytest.fixture(scope="module")
+async def refusing(tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer) -> AsyncIterator[World]:
+    """A world with an executor that the tests of a module share: for requests that are refused, and store nothing."""
+    folder = tmp_path_factory.mktemp("refusing")
+    shared_redis.process.start()
+    made = World(folder, f"sqlite:///{folder / 'stoker.db'}", shared_redis.url)
+    async with made.registry() as made.registry_client:
+        await made.add_local_resource(made.registry_client)
+        async with made.executor():
+            yield made
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ class ClusterJob:
         requeue: bool = False,
         marker: str = "",
         options: Sequence[str] = (),
+        **more: int,
     ) -> SubmissionSeen:
         """One sbatch through the agent; `options` are further arguments of sbatch."""
         (part,) = split_array(batches, 1001)
@@ -70,7 +71,7 @@ class ClusterJob:
         )
         path = script_path(folder, marker)
         arguments = [*options, *sbatch_arguments(part, script=path, job_folder=folder, marker=marker)]
-        return await self._site.agent.submit(self.place, marker=marker, script=script, arguments=arguments)
+        return await self._site.agent.submit(self.place, marker=marker, script=script, arguments=arguments, **more)
 
     async def run(self, **how: Any) -> str:
         """Submit and return the array's job id."""

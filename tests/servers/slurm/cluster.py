@@ -246,6 +246,15 @@ class SlurmCluster:
             self.daemons.controller.stop()
         self.start_controller()
 
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Inside, programs that are started give up on a silent controller after two seconds, not after twenty."""
+        self.daemons.write({"MessageTimeout": 2})
+        try:
+            yield
+        finally:
+            self.daemons.write({})
+
     def wait_until(
         self,
         condition: Callable[[], bool],

@@ -28,6 +28,8 @@ class MariadbServer:
         self.password = secrets.token_hex(16)
         self._folder = folder / "mariadb"
         self._folder.mkdir(mode=0o700)
+        # A server that starts removes what seems to be left over in the folder of temporary tables: others' too.
+        self._temporary.mkdir()
         self._socket = self._folder / "mariadb.socket"
         self._initialise()
         first_words = self._folder / "first.sql"
@@ -38,7 +40,12 @@ class MariadbServer:
         )
         settings = [f"--{name}={value}" if value else f"--{name}" for name, value in _SETTINGS.items()]
         command = [program("mariadbd", "mariadb-server"), "--no-defaults", "--user=root", *settings]
-        command += [f"--datadir={self._data}", f"--socket={self._socket}", f"--port={port}"]
+        command += [
+            f"--datadir={self._data}",
+            f"--tmpdir={self._temporary}",
+            f"--socket={self._socket}",
+            f"--port={port}",
+        ]
         command += [f"--pid-file={self._folder / 'mariadb.pid'}", f"--init-file={first_words}"]
         self.process = ServerProcess(
             [*dies_with_the_tests(workspace), *command], log=self._folder / "server.log", is_ready=self._answers
@@ -48,9 +55,17 @@ class MariadbServer:
     def _data(self) -> Path:
         return self._folder / "data"
 
+    @property
+    def _temporary(self) -> Path:
+        return self._folder / "temporary"
+
     def _initialise(self) -> None:
         command = [program("mariadb-install-db", "mariadb-server"), "--no-defaults", "--user=root", "--skip-test-db"]
-        command += [f"--datadir={self._data}", "--auth-root-authentication-method=normal"]
+        command += [
+            f"--datadir={self._data}",
+            f"--tmpdir={self._temporary}",
+            "--auth-root-authentication-method=normal",
+        ]
         command += [f"--{name}={value}" for name, value in _SETTINGS.items() if name.startswith("innodb")]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
         if done.returncode != 0:

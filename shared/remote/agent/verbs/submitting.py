@@ -25,7 +25,7 @@ from shared.remote.agent.places import Place
 from shared.remote.common.durable import NEW_FILE, read_small, replace, write_all
 from shared.remote.common.slurm import LAUNCH_LOGS, LAUNCHES
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 30
 ANSWER_BYTES = 64 * 1024
 _LOOK_SECONDS = 0.01
 _MARKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -33,9 +33,9 @@ _UNDER_WAY = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 def submit(
-    job: Place, *, marker: str, script: str, arguments: list[str], umask: int, exchange: Exchange
+    job: Place, *, marker: str, script: str, arguments: list[str], umask: int, wait_seconds: int, exchange: Exchange
 ) -> dict[str, object]:
-    """Run the verb; waits up to `WAIT_SECONDS` for sbatch. `umask` is what the job's processes start with."""
+    """Run the verb; waits up to `wait_seconds` for sbatch. `umask` is what the job's processes start with."""
     if not _MARKER.fullmatch(marker):
         raise invalid("a marker is at most 128 letters, digits, dots, dashes and underscores", "marker")
     _check(arguments, f"{job.shown}/{LAUNCHES}/{marker}.sh")
@@ -49,7 +49,7 @@ def submit(
             intent = _intend(folder, marker)
             if intent is not None:
                 _start(job, folder, marker, [program, *arguments], umask, intent)
-        return _recorded(folder, marker, exchange)
+        return _recorded(folder, marker, wait_seconds, exchange)
     finally:
         os.close(folder)
 
@@ -147,10 +147,10 @@ def _note_exit(process: subprocess.Popen[bytes], folder: int, marker: str, inten
         os.close(folder)
 
 
-def _recorded(folder: int, marker: str, exchange: Exchange) -> dict[str, object]:
+def _recorded(folder: int, marker: str, wait_seconds: int, exchange: Exchange) -> dict[str, object]:
     """Wait while sbatch is under way, then return what is known of it."""
     under_way = _under_way(folder, marker)
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + wait_seconds
     while under_way and time.monotonic() < deadline:
         exchange.pause(_LOOK_SECONDS)
         under_way = _under_way(folder, marker)

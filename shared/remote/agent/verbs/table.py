@@ -109,6 +109,7 @@ def _submit(identity: Identity, place: Place, request: dict[str, object], exchan
         script=text(request, "script"),
         arguments=strings(request, "arguments"),
         umask=identity.umask,
+        wait_seconds=count(request, "wait_seconds", submitting.WAIT_SECONDS),
         exchange=exchange,
     )
     exchange.answer(answer)

@@ -1,0 +1,162 @@
+"""Who runs which test, and when: the longest first, so that none of the workers has one of them left at the end.
+
+pytest-xdist's `worksteal` cuts the list of tests into as many pieces of one length as there are workers; who is done
+takes from the end of the longest piece. Here the list is put in an order in which each piece has its share of the
+time, begins with what takes longest, and ends with what takes no time. What a worker has started once (a cluster, the
+services beside it) counts for the first of its tests that asks for it, so tests that share it meet on few workers.
+
+How long tests take is in `seconds.txt`; only the order depends on it. `make seconds` writes it anew.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_FILE = Path(__file__).with_name("seconds.txt")
+_WRITE = "STOKER_TEST_WRITE_SECONDS"
+_QUICK_SECONDS = 0.1
+_WORTH_WRITING = 0.5
+# What a worker starts once for all of its tests, or those of a module, and how many seconds that takes.
+_STARTS = {
+    "_postgresql": 2.0,
+    "_slurm_cluster": 8.0,
+    "_bare_cluster": 6.0,
+    "public_installation": 8.0,
+    "_sudo_site": 8.0,
+    "_bare_site": 8.0,
+    "_ssh_site": 8.0,
+    "stack": 5.0,
+    "failing_stack": 5.0,
+    "mended_stack": 5.0,
+    "short_leases": 5.0,
+    "refusing": 1.0,
+}
+# Fixtures that ask for others only when they run.
+_ASK_FOR = {
+    "site": {"_slurm_cluster", "public_installation", "_sudo_site", "_ssh_site"},
+    "address": {"stack"},
+}
+
+
+class Ordering:
+    """Puts the tests in order; each worker does, and comes to the same order."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._known = _read()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        long = sorted((one for one in items if self._seconds(one)), key=self._seconds, reverse=True)
+        quick: dict[str, list[pytest.Item]] = defaultdict(list)
+        for item in items:
+            if not self._seconds(item):
+                quick[_module(item)].append(item)
+        pieces = [_Piece(size) for size in _sizes(len(items), self._workers)]
+        for item in long:
+            _cheapest(pieces, item).add(item, self._seconds(item))
+        for module in sorted(quick.values(), key=len, reverse=True):
+            # Together, as long as there is room: what they share is made once.
+            piece = _cheapest(pieces, module[0])
+            for item in module:
+                piece = piece if piece.room else _cheapest(pieces, item)
+                piece.add(item, _QUICK_SECONDS)
+        items[:] = [item for piece in pieces for item in self._by_module(piece.items)]
+
+    def _by_module(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """The longest module first, each in one piece: what its tests share is removed when another module begins."""
+        modules: dict[str, list[pytest.Item]] = defaultdict(list)
+        for item in items:
+            modules[_module(item)].append(item)
+        longest = sorted(modules.values(), key=lambda module: sum(map(self._seconds, module)), reverse=True)
+        return [item for module in longest for item in sorted(module, key=self._seconds, reverse=True)]
+
+    def _seconds(self, item: pytest.Item) -> float:
+        return self._known.get(_name(item.nodeid), 0.0)
+
+
+class _Piece:
+    """What one worker begins with: so many tests."""
+
+    def __init__(self, size: int) -> None:
+        self.items: list[pytest.Item] = []
+        self._size = size
+        self._seconds = 0.0
+        self._started: set[str] = set()
+
+    @property
+    def room(self) -> bool:
+        return len(self.items) < self._size
+
+    def seconds_with(self, item: pytest.Item) -> float:
+        """How long it takes, with what has to be started for one more test."""
+        return self._seconds + sum(_STARTS[name] for name in _needs(item) - self._started)
+
+    def add(self, item: pytest.Item, seconds: float) -> None:
+        self._seconds = self.seconds_with(item) + seconds
+        self._started |= _needs(item)
+        self.items.append(item)
+
+
+def _cheapest(pieces: list[_Piece], item: pytest.Item) -> _Piece:
+    return min((piece for piece in pieces if piece.room), key=lambda piece: piece.seconds_with(item))
+
+
+class Recording:
+    """Writes down how long tests take."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self._seconds[_name(report.nodeid)][report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        known = _read()
+        for name, cases in self._seconds.items():
+            known[name] = round(sum(cases.values()) / len(cases), 1)
+        lines = (f"{seconds} {name}\n" for name, seconds in sorted(known.items()) if seconds >= _WORTH_WRITING)
+        _FILE.write_text("".join(lines))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    workers: int | None = getattr(config, "workerinput", {}).get("workercount")
+    if workers is not None:
+        config.pluginmanager.register(Ordering(workers))
+    elif _WRITE in os.environ:
+        config.pluginmanager.register(Recording())
+
+
+def _read() -> dict[str, float]:
+    """Seconds of a test; of its cases the mean."""
+    lines = _FILE.read_text().splitlines() if _FILE.exists() else []
+    return {name: float(seconds) for seconds, _, name in (line.partition(" ") for line in lines)}
+
+
+def _name(node_id: str) -> str:
+    return node_id.partition("[")[0]
+
+
+def _module(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _needs(item: pytest.Item) -> set[str]:
+    names = set(getattr(item, "fixturenames", ()))
+    return _STARTS.keys() & names.union(*(_ASK_FOR.get(name, ()) for name in names))
+
+
+def _sizes(count: int, workers: int) -> list[int]:
+    """Of the pieces, as xdist cuts them."""
+
+    def cut() -> Iterator[int]:
+        left = count
+        for remaining in range(workers, 0, -1):
+            yield left // remaining
+            left -= left // remaining
+
+    return list(cut())
