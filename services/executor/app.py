@@ -23,6 +23,7 @@ from services.executor.resources.parts import resources
 from services.executor.running.parts import engine
 from services.executor.settings import ExecutorSettings
 from shared.service.bus import Bus
+from shared.service.settings import SERVICE_KEY
 from shared.service.web.access.remote_keys import RemoteKeyVerifier
 from shared.service.web.application import build_application
 from stoker.clients.registry import RegistryClient
@@ -34,7 +35,7 @@ def build(settings: ExecutorSettings) -> Litestar:
     cpu_count = len(os.sched_getaffinity(0))
     database = NotifyingDatabase(settings.database_url.reveal())
     bus = Bus(settings.redis_url)
-    registry = RegistryClient(settings.registry_url, settings.service_key.reveal())
+    registry = RegistryClient(settings.registry_url, settings.service_key.reveal(), own_key=SERVICE_KEY)
     uv = own_uv()
 
     reach = resources(settings, database, bus, registry)

@@ -17,6 +17,7 @@ from services.poller.watcher import Watcher
 from shared.pipes import AgentPool, PipeSettings, open_pipe
 from shared.service.bus import Bus
 from shared.service.connections import Connections
+from shared.service.settings import SERVICE_KEY
 from shared.service.web.access.remote_keys import RemoteKeyVerifier
 from shared.service.web.application import build_application
 from stoker.clients.base import ServiceClient
@@ -29,8 +30,8 @@ def create_app(settings: PollerSettings) -> Litestar:
     """Return the application; it begins to watch when it is started."""
     key = settings.service_key.reveal()
     # One attempt each: whoever asks comes again by itself, after pauses of its own.
-    executor = ExecutorClient(settings.executor_url, key, attempts=1)
-    registry = RegistryClient(settings.registry_url, key, attempts=1)
+    executor = ExecutorClient(settings.executor_url, key, attempts=1, own_key=SERVICE_KEY)
+    registry = RegistryClient(settings.registry_url, key, attempts=1, own_key=SERVICE_KEY)
     bus = Bus(settings.redis_url)
     pipes = PipeSettings(
         ssh_known_hosts=settings.ssh_known_hosts,

@@ -55,6 +55,9 @@ class HttpUrl(str):
         return super().__new__(cls, text.rstrip("/"))
 
 
+SERVICE_KEY = "STOKER_SERVICE_KEY"
+"""The setting with the key by which services know each other."""
+
 INSTALLED_AGENT = "/opt/stoker/agent.py"
 AgentFile = Annotated[str, Meta(pattern="^/", description="the installed agent that sudo starts, on this host")]
 SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"

@@ -17,7 +17,7 @@ import msgspec
 from stoker.clients.answers import raise_for_problem
 from stoker.clients.retries import repeated
 from stoker.contracts.pages import Page
-from stoker.errors import Invalid, Unavailable
+from stoker.errors import Invalid, Unauthorized, Unavailable
 from stoker.request_ids import REQUEST_ID_HEADER, current_request_id
 from stoker.secrets import Secret
 
@@ -34,7 +34,8 @@ class ServiceClient:
     """Base of the clients: use it with `async with`, or call `aclose()`. Safe for concurrent use in one event loop.
 
     `url` is the service's address (a path prefix is kept), `key` an access key. A call that gets no answer within
-    `timeout_seconds` raises Unavailable; what is safe to repeat is asked up to `attempts` times.
+    `timeout_seconds` raises Unavailable; what is safe to repeat is asked up to `attempts` times. `own_key` is where a
+    service has its own key from: that it is refused is no fault of the service's callers, and is Unavailable too.
     """
 
     service = "service"
@@ -46,12 +47,14 @@ class ServiceClient:
         *,
         timeout_seconds: float = 10.0,
         attempts: int = 3,
+        own_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise Invalid(f"the address of the {self.service} must begin with http:// or https://, not {url!r}")
         self._attempts = attempts
+        self._own_key = own_key
         self._timeout_seconds = timeout_seconds
         self._http = httpx.AsyncClient(
             base_url=self.url,
@@ -142,7 +145,7 @@ class ServiceClient:
     async def _send(self, request: httpx.Request) -> bytes:
         with self._translated():
             answer = await self._http.send(request)
-        raise_for_problem(self.service, answer.status_code, answer.headers, answer.content)
+        self._raise_for_problem(answer, answer.content)
         return answer.content
 
     @asynccontextmanager
@@ -162,7 +165,7 @@ class ServiceClient:
             ) as answer:
                 if not answer.is_success:
                     content = await answer.aread()
-                    raise_for_problem(self.service, answer.status_code, answer.headers, content)
+                    self._raise_for_problem(answer, content)
                 yield answer
 
     async def _every(self, path: str, kind: type[T], query: Parameters | None = None) -> AsyncIterator[T]:
@@ -175,6 +178,15 @@ class ServiceClient:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    def _raise_for_problem(self, answer: httpx.Response, content: bytes) -> None:
+        try:
+            raise_for_problem(self.service, answer.status_code, answer.headers, content)
+        except Unauthorized as error:
+            if self._own_key is None:
+                raise
+            words = f"{error.message}: it is this service's own, in {self._own_key}, and was revoked or has expired"
+            raise Unavailable(words) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
