@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import secrets
+import string
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from shared.slurm.answers.calls import QUERY_ENVIRONMENT, why_no_answer
 from shared.slurm.answers.cluster import read_cluster_config, read_partitions
 from shared.slurm.answers.queue import Queue, read_queue, squeue_arguments
 from shared.slurm.answers.submission import Submission, read_submission
+from shared.slurm.requests.getopt import LONG, SHORT, Option, read_options
 from shared.slurm.requests.needs import UnitNeeds, merge_needs
 from shared.slurm.requests.script import batch_script, launch_log, sbatch_arguments, split_array
 from stoker.contracts.needs import SchedulingRequest
@@ -300,3 +303,62 @@ def test_the_settings_of_a_cluster_are_read(name: str, request: pytest.FixtureRe
         assert config.min_job_age_seconds == 2
     shown = query(cluster, cluster.users.ada, "scontrol", "--all", "--oneliner", "show", "partition").stdout
     assert {partition.name for partition in read_partitions(shown)} == {one.name for one in cluster.plan.partitions}
+
+
+_READ_THE_SAME = (
+    "-Qn4",
+    "-Qe/elsewhere",
+    "-HQ -p main",
+    "--j=x",
+    "--jo x",
+    "--lic=matlab:1",
+    "--qos os",
+    "--nodel=n1 --exclud=n2",
+    "--exclude n2",
+    "--mem=3",
+    "--mem-b=none",
+    "--nice=3 --exclusive",
+    "-Qkoff",
+    "--comment --nice",
+    "-p=main",
+    "--time-m=1",
+    "--export-f=1",
+)
+_NOT_UNDERSTOOD = ("--n=1", "--excl=n2", "--hold=1", "--exclusive user", "-Qy4", "--no", "--qos", "-Qn")
+# Not among the options that sbatch lists.
+_UNLISTED = frozenset({"quiet"})
+
+
+def test_options_are_read_as_sbatch_reads_them(slurm_cluster: SlurmCluster) -> None:
+    def said_of(line: str) -> str:
+        script = f"printf '#!/bin/sh\\n#SBATCH {line}\\n' | sbatch -vvv --test-only"
+        done = slurm_cluster.run("sh", "-c", script, user=slurm_cluster.users.ada, check=False)
+        return done.stdout + done.stderr
+
+    for line in _READ_THE_SAME:
+        ours = [one for one in read_options(line.split()) if isinstance(one, Option) and one.name not in _UNLISTED]
+        said = said_of(line)
+        defined = dict(re.findall(r"^sbatch: ([a-z-]+) +: (.*)$", said, re.MULTILINE))
+        theirs = {name: value for name, value in defined.items() if name not in {"test-only", "verbose"}}
+        assert theirs.keys() == {one.name for one in ours}, (line, said)
+        for one in ours:
+            # Some are shown in a form of SLURM's own.
+            if one.name not in {"time-min", "no-kill"} and one.value is not None:
+                assert theirs[one.name] == one.value, (line, said)
+    for line in _NOT_UNDERSTOOD:
+        assert any(isinstance(one, str) for one in read_options(line.split())), line
+        assert re.search("ambiguous|doesn't allow|Invalid directive|invalid option|requires an arg", said_of(line)), (
+            line
+        )
+
+
+def test_every_option_of_sbatch_is_known(slurm_cluster: SlurmCluster) -> None:
+    names = set[str]()
+    for letter in string.ascii_lowercase:
+        done = slurm_cluster.run("sbatch", f"--{letter}=", user=slurm_cluster.users.ada, check=False)
+        names.update(re.findall("'--([a-z-]+)'", done.stderr.partition("possibilities:")[2]))
+    assert len(names) > 80
+    assert names - LONG.keys() == set()
+    for letter in set(string.ascii_letters) - SHORT.keys():
+        done = slurm_cluster.run("sbatch", f"-{letter}", user=slurm_cluster.users.ada, check=False)
+        assert "invalid option" in done.stderr, letter

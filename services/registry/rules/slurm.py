@@ -7,7 +7,7 @@ from typing import Any
 from services.registry.rules import texts
 from services.registry.rules.texts import Wrong
 from shared.service.web.bodies.expectations import join
-from shared.slurm.requests.directives import directive_options, field_option, own_option
+from shared.slurm.requests.directives import FIELD_OPTIONS, OWN_OPTIONS, directive_options
 from shared.slurm.requests.memory import parse_memory
 from stoker.errors import Invalid
 
@@ -38,12 +38,13 @@ def extra_line(line: str, path: str, fields: Mapping[str, Any]) -> Wrong:
     """One line that is added to a script, beside these fields."""
     if line.startswith(("#PBS", "#BSUB")):
         yield path, 'is for another scheduler; write "#SBATCH --option=value"'
-    for name in directive_options(line):
-        shown = f"--{name}" if len(name) > 1 else f"-{name}"
-        if (own := own_option(name)) is not None:
-            yield path, f"{shown} is not allowed here: Stoker sets --{own} itself"
-        elif (field := field_option(name)) is not None and field in fields:
-            yield path, f"{shown} is also given by the field {field}; give it once"
+    for option in directive_options(line):
+        if isinstance(option, str):
+            yield path, option
+        elif option.name in OWN_OPTIONS:
+            yield path, f"{option.shown} is not allowed here: Stoker sets --{option.name} itself"
+        elif option.name in FIELD_OPTIONS and option.name in fields:
+            yield path, f"{option.shown} is also given by the field {option.name}; give it once"
 
 
 def batching_config(fields: Mapping[str, Any]) -> Wrong:

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from shared.slurm.requests.directives import field_option, own_option
+from shared.slurm.requests.directives import FIELD_OPTIONS, OWN_OPTIONS
+from shared.slurm.requests.getopt import read_options
 from stoker.contracts.problems import FieldError
 
 DIRECTIVE = "#SBATCH"
 
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _UNCLEAR = re.compile(r"[\"'\\#]")
-_OPTION = re.compile(r"--[A-Za-z][A-Za-z0-9-]*(?:=.*)?|-[A-Za-z].*", re.ASCII)
 _OTHER_SCHEDULERS = ("#PBS", "#BSUB")
 _LONGEST = 4096
 
@@ -58,34 +58,22 @@ def _read_options(text: str, found: ExtraLines, written: set[str]) -> Iterable[s
     if not words or not text.startswith((" ", "\t")):
         yield 'must be "#SBATCH --option=value"'
         return
-    while words:
-        word = words.pop(0)
-        if not _OPTION.fullmatch(word):
-            yield f'{word} is not an option; write "#SBATCH --option=value"'
-            continue
-        name, value = _split(word)
-        if value is None and words and not words[0].startswith("-"):
-            value = words.pop(0)
-        shown = word.partition("=")[0] if word.startswith("--") else word[:2]
-        if (own := own_option(name)) is not None:
-            yield f"{shown} is not allowed here: Stoker sets --{own} itself"
-        elif (field := field_option(name)) is None:
-            found.options.append((word,) if value is None or value in word else (word, value))
-        elif field in written or field in found.fields:
-            yield f"{shown} is also given by the field {field} or another line; give it once"
-        elif value is None:
-            yield f"{shown} needs a value"
+    for option in read_options(words):
+        if isinstance(option, str):
+            yield option
+        elif option.name in OWN_OPTIONS:
+            yield f"{option.shown} is not allowed here: Stoker sets --{option.name} itself"
+        elif option.name not in FIELD_OPTIONS:
+            found.options.append(option.words)
+        elif option.name in written or option.name in found.fields:
+            yield f"{option.shown} is also given by the field {option.name} or another line; give it once"
+        elif option.value is None:
+            yield f"{option.shown} needs a value"
         else:
-            found.fields[field] = value
-
-
-def _split(word: str) -> tuple[str, str | None]:
-    if word.startswith("--"):
-        name, equals, value = word[2:].partition("=")
-        return name, value if equals else None
-    return word[1], word[2:].removeprefix("=") or None
+            found.fields[option.name] = option.value
 
 
 def option_name(option: tuple[str, ...]) -> str:
-    """Return the name of an option that no field stands for, as it was written ("qos", "H")."""
-    return _split(option[0])[0]
+    """Return the full name of an option that no field stands for."""
+    (read,) = read_options(option)
+    return read if isinstance(read, str) else read.name
