@@ -122,6 +122,18 @@ async def test_a_profile_can_be_removed_once_its_environments_are_whatever_was_d
 
     await until(removed, "the profile's release")
     await world.registry_client.delete_resource(world.resource.id)
+    async with world.executor(STOKER_RETENTION_DAYS="0.00001") as keeping:
+        # Their logs are out of everybody's reach, and go when their time is over.
+        activity_id = deleting.activity.id
+
+        async def forgotten() -> bool:
+            try:
+                await keeping.activity(activity_id)
+            except NotFound:
+                return True
+            return False
+
+        await until(forgotten, "the activity's end")
 
 
 @pytest.mark.both_databases

@@ -14,7 +14,9 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.executor.housekeeping.retention import Retention
 from services.executor.jobs.admission import Admission
+from services.executor.jobs.removal import Removal
 from services.executor.model.requests import Request
 from services.executor.repositories import holds as hold_rows
 from services.executor.repositories.notifying import NotifyingDatabase
@@ -148,6 +150,54 @@ async def test_disk_use_is_measured_live_and_at_the_end(world: World, working: E
 
     await until(measured)
     assert await seen()
+
+
+class GoneAgents:
+    """Agents of resources of which somebody says that they are not there."""
+
+    async def of(self, job: Any) -> Any:
+        raise NotFound(f"there is no profile {job.profile_id}")
+
+
+async def test_a_job_is_not_forgotten_because_somebody_says_that_its_profile_is_gone(
+    world: World, working: ExecutorClient
+) -> None:
+    job = await working.submit(world.submission("true"))
+    await ended(working, job.id)
+
+    async def measured() -> bool:
+        return (await working.job(job.id)).disk_bytes is not None
+
+    await until(measured)
+    agents: Any = GoneAgents()
+    for kind, held in (("work", True), ("work", False), ("activity", True)):
+        async with opened(world) as database:
+            holds: Any = SimpleHolds(held=held)
+            removal = Removal(database, None, agents)  # type: ignore[arg-type]
+            keeper = Retention(database=database, agents=agents, removal=removal, holds=holds, retention_days=0)
+            async with database.write() as connection:
+                await connection.execute(update(jobs).where(jobs.c.id == job.id).values(disk_bytes=None, kind=kind))
+            await keeper.keep_house()
+            async with database.read() as connection:
+                found = await connection.execute(select(jobs.c.id).where(jobs.c.id == job.id))
+                assert found.one_or_none() is not None, (kind, held)
+
+
+class SimpleHolds:
+    """Holds of which there is one, or none."""
+
+    def __init__(self, *, held: bool) -> None:
+        self._held = held
+
+    async def held(self, profile_id: str) -> bool:
+        del profile_id
+        return self._held
+
+    async def release_unused(self) -> None:
+        """Nothing is to be released."""
+
+    async def reconcile(self) -> None:
+        """All is in order."""
 
 
 async def test_the_last_job_releases_the_profile_and_the_next_holds_it_again(

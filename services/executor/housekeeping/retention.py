@@ -98,11 +98,12 @@ class Retention:
     async def _try(self, job: JobSource, work: Callable[[JobSource], Awaitable[None]]) -> None:
         try:
             await work(job)
-        except NotFound:
-            # What was done to an environment does not keep its profile; without it nobody gets to the folder.
-            await self._removal.forget(job)
-            log.info("job removed", job_id=job.id, reason="its profile is gone")
         except StokerError as error:
+            if isinstance(error, NotFound) and job.kind == "activity" and not await self._holds.held(job.profile_id):
+                # What was done to an environment does not keep its profile; without it nobody gets to the folder.
+                await self._removal.forget(job)
+                log.info("job removed", job_id=job.id, reason="its profile is gone")
+                return
             self._again_at[job.id] = time.monotonic() + _AGAIN_SECONDS
             log.warning("job not tidied", job_id=job.id, reason=error.message)
 

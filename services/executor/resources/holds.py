@@ -95,6 +95,11 @@ class Holds:
             return
         raise Unavailable("The profile is being released; try again", retry_after_seconds=1)
 
+    async def held(self, profile_id: str) -> bool:
+        """Whether the profile is held: then the registry has it, whatever else is said."""
+        async with self._database.read() as connection:
+            return await rows.is_held(connection, profile_id)
+
     async def _prepare(self, profile_id: str) -> _NewHold | None:
         """Put a hold if the profile is not held. Raises NotFound (the profile is gone), Unavailable."""
         async with self._database.read() as connection:
