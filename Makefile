@@ -1,7 +1,7 @@
 # make check    style, types and import rules
 # make test     checks, then all tests (as root it installs the Debian packages that are missing); ONLY=cluster: the
 #               tests of tests/cluster, ONLY="pure services": of both
-# make test-fast   what needs no server, and the services on SQLite: for every save
+# make test-fast   what needs no server, and the services on SQLite, but for what takes longest: for every save
 # make seconds  all tests, and tests/seconds.txt anew: how long each takes, from which follows who runs which when
 # make demo     the whole of Stoker on this machine, with a real job; needs python3 (3.11), python3-venv and make
 # make bench    measurements; JSON in bench/results
@@ -36,7 +36,7 @@ test: packages check
 	$(PYTEST) -n $(WORKERS) --dist worksteal $(patsubst tests/tests/%,tests/%,$(ONLY:%=tests/%)) $(PYTEST_ARGUMENTS)
 
 test-fast: $(VENV)/.dev
-	STOKER_TEST_DATABASES=sqlite $(PYTEST) -n $(WORKERS) --dist worksteal tests/pure tests/services $(PYTEST_ARGUMENTS)
+	STOKER_TEST_DATABASES=sqlite STOKER_TEST_LONGEST_SECONDS=2 $(PYTEST) -n $(WORKERS) --dist worksteal tests/pure tests/services $(PYTEST_ARGUMENTS)
 
 seconds: packages $(VENV)/.dev
 	STOKER_TEST_WRITE_SECONDS=1 $(PYTEST) -n $(WORKERS) --dist worksteal

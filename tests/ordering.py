@@ -5,7 +5,8 @@ takes from the end of the longest piece. Here the list is put in an order in whi
 time, begins with what takes longest, and ends with what takes no time. What a worker has started once (a cluster, the
 services beside it) counts for the first of its tests that asks for it, so tests that share it meet on few workers.
 
-How long tests take is in `seconds.txt`; only the order depends on it. `make seconds` writes it anew.
+How long tests take is in `seconds.txt`; `make seconds` writes it anew. Only the order depends on it, and what
+STOKER_TEST_LONGEST_SECONDS leaves out: tests that take longer.
 """
 
 import os
@@ -17,6 +18,7 @@ import pytest
 
 _FILE = Path(__file__).with_name("seconds.txt")
 _WRITE = "STOKER_TEST_WRITE_SECONDS"
+_LONGEST = "STOKER_TEST_LONGEST_SECONDS"
 _QUICK_SECONDS = 0.1
 _WORTH_WRITING = 0.5
 # What a worker starts once for all of its tests, or those of a module, and how many seconds that takes.
@@ -78,6 +80,20 @@ class Ordering:
         return self._known.get(_name(item.nodeid), 0.0)
 
 
+class Choice:
+    """Leaves out what takes long."""
+
+    def __init__(self, longest_seconds: float) -> None:
+        self._longest_seconds = longest_seconds
+        self._known = _read()
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        left_out = [one for one in items if self._known.get(_name(one.nodeid), 0.0) > self._longest_seconds]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [one for one in items if one not in left_out]
+
+
 class _Piece:
     """What one worker begins with: so many tests."""
 
@@ -124,6 +140,8 @@ class Recording:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if _LONGEST in os.environ:
+        config.pluginmanager.register(Choice(float(os.environ[_LONGEST])))
     workers: int | None = getattr(config, "workerinput", {}).get("workercount")
     if workers is not None:
         config.pluginmanager.register(Ordering(workers))

@@ -14,7 +14,6 @@ from stoker.backoff import pause_seconds
 from stoker.cli.state_folder import ProcessRecord
 
 _FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 10.0
 # Who ran this long was fine: the next pause is the first one again.
 _STEADY_SECONDS = 20.0
 
@@ -31,6 +30,7 @@ class ManagedProcess:
         folder: Path,
         log: Path,
         on_change: Callable[[], object],
+        longest_pause_seconds: float,
     ) -> None:
         self.name = name
         self.log = log
@@ -39,6 +39,7 @@ class ManagedProcess:
         self._environment = dict(environment)
         self._folder = folder
         self._on_change = on_change
+        self._longest_pause_seconds = longest_pause_seconds
         self._child: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -93,7 +94,7 @@ class ManagedProcess:
 
     async def _pause(self) -> None:
         wanted = pause_seconds(
-            self.early_ends, first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
+            self.early_ends, first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=self._longest_pause_seconds
         )
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), wanted)

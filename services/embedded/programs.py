@@ -10,18 +10,23 @@ import msgspec
 from stoker.cli.state_folder import StateFolder
 from stoker.errors import Invalid
 
+RESTART_SECONDS = 10.0
 ServiceName = Literal["registry", "executor", "poller"]
 SERVICES: tuple[ServiceName, ...] = ("registry", "executor", "poller")
 
 
 class StackSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the services of one stack listen; URLs that are None mean what is embedded."""
+    """Where the services of one stack listen; URLs that are None mean what is embedded.
+
+    `restart_seconds`: the longest pause before a process that has ended is started again.
+    """
 
     host: str
     ports: Mapping[ServiceName, int]
     registry_database_url: str | None = None
     executor_database_url: str | None = None
     redis_url: str | None = None
+    restart_seconds: float = RESTART_SECONDS
 
     def url(self, service: ServiceName) -> str:
         """Return a service's address, as the others and the command line use it."""

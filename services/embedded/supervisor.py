@@ -99,6 +99,7 @@ class Supervisor:
                 folder=self._folder.path,
                 log=log,
                 on_change=self._tell,
+                longest_pause_seconds=self._settings.restart_seconds,
             )
         )
 

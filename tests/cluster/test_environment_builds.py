@@ -77,6 +77,7 @@ async def test_a_pixi_project_is_installed_by_a_job_in_slurm_and_used_by_scienti
         assert before.lock is not None
 
 
+@pytest.mark.parametrize("site", ["ssh"], indirect=True)
 async def test_a_build_in_slurm_that_is_cancelled_leaves_nothing_and_a_new_request_works(
     site: ClusterStackSite, projects: PixiProjects
 ) -> None:
@@ -98,6 +99,7 @@ async def test_a_build_in_slurm_that_is_cancelled_leaves_nothing_and_a_new_reque
         assert again.state == "ready", again
 
 
+@pytest.mark.parametrize("site", ["sudo"], indirect=True)
 async def test_a_build_that_waits_in_the_queue_says_why_and_is_cancelled_there(
     site: ClusterStackSite, projects: PixiProjects
 ) -> None:

@@ -34,6 +34,7 @@ async def test_the_users_own_configuration_runs_a_job_as_the_scientist(site: Clu
         assert site.cluster.job(batch.native_id)["UserId"].startswith(f"{ada.name}(")
 
 
+@pytest.mark.parametrize("site", ["sudo"], indirect=True)
 async def test_a_plan_shows_batches_script_and_what_cannot_fit_and_submits_nothing(site: ClusterStackSite) -> None:
     cluster, ada = site.cluster, site.cluster.users.ada
     cluster.commands.forget()
@@ -60,6 +61,7 @@ async def test_a_plan_shows_batches_script_and_what_cannot_fit_and_submits_nothi
     assert cluster.commands.calls("sbatch") == []
 
 
+@pytest.mark.parametrize("site", ["ssh"], indirect=True)
 async def test_progress_is_seen_while_a_batch_runs(site: ClusterStackSite) -> None:
     ada = site.cluster.users.ada
     batching = {"target_num_jobs": 1, "max_num_jobs": 1}
@@ -77,6 +79,7 @@ async def test_progress_is_seen_while_a_batch_runs(site: ClusterStackSite) -> No
     assert (await site.until(job.id)).state == "succeeded"
 
 
+@pytest.mark.parametrize("site", ["ssh"], indirect=True)
 async def test_a_queued_job_says_why_it_waits_and_when_it_may_start(site: ClusterStackSite) -> None:
     cluster, ada = site.cluster, site.cluster.users.ada
     cluster.administer("scontrol", "update", "PartitionName=main", "State=DOWN")
@@ -96,6 +99,7 @@ async def test_a_queued_job_says_why_it_waits_and_when_it_may_start(site: Cluste
     assert (final.state, final.waiting_for) == ("succeeded", None)
 
 
+@pytest.mark.parametrize("site", ["sudo"], indirect=True)
 async def test_an_answer_that_is_lost_leaves_one_job_that_is_found_again(site: ClusterStackSite) -> None:
     cluster, ada = site.cluster, site.cluster.users.ada
     real = cluster.commands.real_program("sbatch")
@@ -110,6 +114,7 @@ async def test_an_answer_that_is_lost_leaves_one_job_that_is_found_again(site: C
     assert traces(site, job) == Counter({f"trace-{n}": 1 for n in range(4)})
 
 
+@pytest.mark.parametrize("site", ["ssh"], indirect=True)
 async def test_a_refusal_says_why(site: ClusterStackSite) -> None:
     ada = site.cluster.users.ada
     job = await site.run(ada, TRACES, account="nobodys")
@@ -119,6 +124,7 @@ async def test_a_refusal_says_why(site: ClusterStackSite) -> None:
     assert "Invalid account" in unit.reason.text
 
 
+@pytest.mark.parametrize("site", ["sudo"], indirect=True)
 async def test_only_failed_units_run_again_in_batches_of_their_own(site: ClusterStackSite) -> None:
     ada = site.cluster.users.ada
     script = "echo run >> ran-{unit}; [ {unit} != 1 ] || [ $(wc -l < ran-{unit}) = 3 ]"

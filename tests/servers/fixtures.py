@@ -2,8 +2,9 @@
 
 `redis_url` runs a test once per kind of server. `database_url` runs it on one of the two kinds, of which half of the
 tests get each; on both where it is marked `both_databases`, because what it looks at depends on the kind. With
-STOKER_TEST_DATABASES=sqlite all of them run on SQLite alone. A test that kills a server asks for the server itself
-(`redis_server`, `postgresql_server`): `.process.kill()`, `.process.start()`, on the same address.
+STOKER_TEST_DATABASES=sqlite all of them run on SQLite, and those about PostgreSQL are left out. A test that kills a
+server asks for the server itself (`redis_server`, `postgresql_server`): `.process.kill()`, `.process.start()`, on the
+same address.
 """
 
 import os
@@ -28,6 +29,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     both = metafunc.definition.get_closest_marker("both_databases") is not None
     kinds = served if both else [served[zlib.crc32(metafunc.function.__name__.encode()) % len(served)]]
     metafunc.parametrize("database_url", kinds, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about a PostgreSQL where the tests are to run without one."""
+    if "postgresql" in os.environ.get("STOKER_TEST_DATABASES", "postgresql").split(","):
+        return
+    left_out = [one for one in items if "_postgresql" in getattr(one, "fixturenames", ())]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [one for one in items if one not in left_out]
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from services.embedded.ports import usable_port
 from services.embedded.preparation import migrate as migrate_databases
-from services.embedded.programs import SERVICES, StackSettings
+from services.embedded.programs import RESTART_SECONDS, SERVICES, StackSettings
 from services.embedded.supervisor import Supervisor
 from stoker.cli import options
 from stoker.cli.output import plain, print_json_line, stderr, stdout
@@ -37,6 +37,12 @@ ExecutorDatabase = Annotated[
 RedisUrl = Annotated[
     str | None, typer.Option(envvar="STOKER_REDIS_URL", help="redis://… instead of the embedded server.")
 ]
+RestartSeconds = Annotated[
+    float,
+    typer.Option(
+        envvar="STOKER_RESTART_SECONDS", min=0.1, help="The longest pause before what has ended is started again."
+    ),
+]
 
 
 def _port(service: str) -> object:
@@ -55,6 +61,7 @@ def up(
     registry_database_url: RegistryDatabase = None,
     executor_database_url: ExecutorDatabase = None,
     redis_url: RedisUrl = None,
+    restart_seconds: RestartSeconds = RESTART_SECONDS,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; see `down`.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -72,6 +79,7 @@ def up(
             registry_database_url=registry_database_url,
             executor_database_url=executor_database_url,
             redis_url=redis_url,
+            restart_seconds=restart_seconds,
         )
         asyncio.run(_run_stack(folder, settings, as_json=as_json))
 
