@@ -30,6 +30,7 @@ from shared.pipes.protocol.answers import (
 from shared.pipes.protocol.lines import complete_lines
 from shared.pipes.protocol.streams import FetchedFile, FetchStream, ReadStream
 from shared.pipes.roots import JOBS, TASKS, roots_of
+from shared.pipes.slurm_place import slurm_of
 from shared.pipes.staged_files import StagedFile
 
 __all__ = [
@@ -70,4 +71,5 @@ __all__ = [
     "open_pipe",
     "place_of_activities",
     "roots_of",
+    "slurm_of",
 ]

@@ -57,13 +57,21 @@ class AgentConnection:
 
     @classmethod
     async def open(
-        cls, pipe: Pipe, roots: Mapping[str, str], *, answer_timeout_seconds: float = 30.0
+        cls,
+        pipe: Pipe,
+        roots: Mapping[str, str],
+        *,
+        slurm: Mapping[str, str] | None = None,
+        answer_timeout_seconds: float = 30.0,
     ) -> "AgentConnection":
-        """Wait for the agent's first line, say hello. Closes the pipe when that fails."""
+        """Wait for the agent's first line, say hello. Closes the pipe when that fails.
+
+        `slurm` is where the agent finds SLURM: see `slurm_of`.
+        """
         exchange = Exchange(pipe)
         try:
             await exchange.greet(answer_timeout_seconds)
-            request = {"protocols": [PROTOCOL], "roots": dict(roots)}
+            request = {"protocols": [PROTOCOL], "roots": dict(roots), "slurm": dict(slurm or {})}
             hello = await _ask(exchange, "hello", request, Hello, answer_timeout_seconds)
             if hello.protocol != PROTOCOL or hello.roots.keys() != roots.keys():
                 raise PipeLost("the agent's hello does not fit what it was asked")  # noqa: TRY301 - one way out

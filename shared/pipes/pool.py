@@ -12,6 +12,7 @@ from shared.pipes.local import open_local_pipe
 from shared.pipes.opening import PipeOpener, open_pipe
 from shared.pipes.pipe import Pipe
 from shared.pipes.roots import roots_of
+from shared.pipes.slurm_place import slurm_of
 from stoker.backoff import pause_seconds
 from stoker.contracts.holds import Connection
 from stoker.contracts.resources import SlurmSudoResourceSpec
@@ -144,7 +145,9 @@ class AgentPool:
             raise Unavailable("the service is stopping")
         try:
             pipe = await opener()
-            opened = await AgentConnection.open(pipe, roots, answer_timeout_seconds=self._answer_timeout_seconds)
+            opened = await AgentConnection.open(
+                pipe, roots, slurm=slurm_of(connection), answer_timeout_seconds=self._answer_timeout_seconds
+            )
         except Unavailable as error:
             self._note_failure(entry, error.message)
             raise self._unreachable(entry, connection) from error

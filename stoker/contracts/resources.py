@@ -128,19 +128,30 @@ class LocalResourceSpec(_ResourceSpec, tag="local", forbid_unknown_fields=True, 
 
 
 class SlurmSudoResourceSpec(_ResourceSpec, tag="slurm_sudo", forbid_unknown_fields=True, kw_only=True):
-    """A SLURM cluster whose submit host is this machine, reached with `sudo -u user`."""
+    """A SLURM cluster whose submit host is this machine, reached with `sudo -u user`.
+
+    `slurm_commands_dir` and `slurm_conf`: the folder of SLURM's commands and the configuration file that they read,
+    where the host does not find them by itself, or has several clusters.
+    """
 
     jobs_runner_config: SlurmRunnerConfig
     jobs_slurm_python_worker: AbsolutePath
+    slurm_commands_dir: AbsolutePath | UnsetType = UNSET
+    slurm_conf: AbsolutePath | UnsetType = UNSET
     tasks_user: Username | UnsetType = UNSET
 
 
 class SlurmSshResourceSpec(_ResourceSpec, tag="slurm_ssh", forbid_unknown_fields=True, kw_only=True):
-    """A SLURM cluster reached through SSH; `host` may be `name` or `name:port`."""
+    """A SLURM cluster reached through SSH; `host` may be `name` or `name:port`.
+
+    `slurm_commands_dir` and `slurm_conf`: as for `slurm_sudo`, on the login host.
+    """
 
     host: Annotated[str, Meta(min_length=1)]
     jobs_runner_config: SlurmRunnerConfig
     jobs_slurm_python_worker: AbsolutePath
+    slurm_commands_dir: AbsolutePath | UnsetType = UNSET
+    slurm_conf: AbsolutePath | UnsetType = UNSET
     port: Annotated[int, Meta(ge=1, le=65535)] | UnsetType = UNSET
     ssh_known_hosts: AbsolutePath | UnsetType = UNSET
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.pipes import AgentConnection
 from shared.pipes.cluster import AccountingNotKept, look_at_accounting, look_at_cluster, look_at_queue
 from shared.remote.agent.verbs.scheduler import ASSOCIATIONS_SECONDS
 from shared.slurm.answers.digests import ABSENT, digest_of, digest_state, digests_of, is_over
@@ -14,7 +15,7 @@ from tests.servers.slurm.accounts import LIMITED_ACCOUNT
 from tests.servers.slurm.cluster import SlurmCluster
 from tests.waiting import until
 from tests.workshop.launching import TIMED_OUT
-from tests.workshop.slurm_site import ClusterSite, site_of
+from tests.workshop.slurm_site import ClusterSite, site_of, start_agent
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +60,25 @@ async def test_missing_commands_are_no_answer_either(site: ClusterSite) -> None:
         pytest.raises(Unavailable, match="squeue"),
     ):
         await look_at_queue(site.agent)
+
+
+async def test_the_cluster_that_the_resource_names_is_asked_whatever_the_host_would_find(
+    slurm_cluster: SlurmCluster, bare_cluster: SlurmCluster
+) -> None:
+    """Two clusters on one host: the agent's own PATH leads to the other one."""
+    seen = {}
+    for name, slurm in (
+        ("own", {}),
+        ("named", {"commands_dir": "/usr/bin", "conf": str(bare_cluster.configuration)}),
+    ):
+        file = slurm_cluster.folder / "agent.py"
+        pipe = await start_agent(slurm_cluster.users.ada, file, slurm_cluster.commands.path)
+        agent = await AgentConnection.open(pipe, {"jobs": "~/jobs"}, slurm=slurm)
+        try:
+            seen[name] = (await look_at_cluster(agent)).config.name
+        finally:
+            await agent.close()
+    assert seen == {"own": slurm_cluster.name, "named": bare_cluster.name}
 
 
 async def test_a_site_that_keeps_scontrol_from_users_is_taken_to_have_slurms_defaults(site: ClusterSite) -> None:

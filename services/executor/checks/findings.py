@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from shared.pipes import JOBS, AgentConnection, PipeOpener, Place, Refused, StagedFile, roots_of
+from shared.pipes import JOBS, AgentConnection, PipeOpener, Place, Refused, StagedFile, roots_of, slurm_of
 from shared.service.ids import new_id
 from stoker.contracts.checks import Finding
 from stoker.contracts.holds import Connection
@@ -37,7 +37,8 @@ async def own_agent(
     connection: Connection, opener: PipeOpener, further_roots: Mapping[str, str]
 ) -> AsyncIterator[AgentConnection]:
     """An agent of one's own, so that reaching the resource from nothing is what is tried."""
-    agent = await AgentConnection.open(await opener(connection), {**roots_of(connection), **further_roots})
+    roots = {**roots_of(connection), **further_roots}
+    agent = await AgentConnection.open(await opener(connection), roots, slurm=slurm_of(connection))
     try:
         yield agent
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from services.executor.checks.findings import agent_findings, finding, ok, own_agent
 from services.executor.checks.local import local_findings, slot_findings
-from services.executor.checks.slurm import slurm_findings
+from services.executor.checks.slurm import same_cluster_findings, slurm_findings
 from services.executor.checks.sudo import TASKS, rule_for, shared_folder_findings, trust_findings
 from services.executor.checks.trial import Trial
 from services.executor.resources.profiles import Profiles
@@ -124,6 +124,7 @@ class ProfileCheck:
             return await asyncio.to_thread(local_findings, spec)
         found = await slurm_findings(agent, spec.jobs_runner_config)
         if isinstance(spec, SlurmSudoResourceSpec):
+            found += await same_cluster_findings(agent, connection)
             found += await shared_folder_findings(agent, spec)
         return found
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from services.executor.checks.findings import finding, ok
-from shared.pipes import AgentConnection
+from shared.pipes import AgentConnection, slurm_of
 from shared.pipes.cluster import ClusterState, look_at_cluster, look_at_queue
+from shared.pipes.local import open_local_pipe
 from shared.slurm.answers.cluster import ClusterConfig, partition_of
 from stoker.contracts.checks import Finding
+from stoker.contracts.holds import Connection
 from stoker.contracts.resources import SlurmConfig, SlurmRunnerConfig
-from stoker.errors import Unavailable
+from stoker.errors import StokerError, Unavailable
 
 _FORGETS_FAST_SECONDS = 60
 _OLDEST_PYTHON = (3, 9)
@@ -23,6 +25,10 @@ async def slurm_findings(agent: AgentConnection, config: SlurmRunnerConfig) -> l
         queue = await look_at_queue(agent)
     except Unavailable as error:
         mend = f"as {agent.hello.user} on {agent.hello.host}: scontrol ping; squeue"
+        if "is not on this host" in error.message:
+            mend = (
+                f"set slurm_commands_dir: as {agent.hello.user} on {agent.hello.host}, dirname $(command -v squeue)"
+            )
         return [_python(agent.hello.python), finding("SLURM", "error", error.message, mend)]
     return [
         _python(agent.hello.python),
@@ -30,6 +36,32 @@ async def slurm_findings(agent: AgentConnection, config: SlurmRunnerConfig) -> l
         *([_untold(cluster)] if cluster.config_error else _partitions(cluster, config)),
         *_accounts(cluster, agent.hello.user),
         *_limits(cluster.config),
+    ]
+
+
+async def same_cluster_findings(agent: AgentConnection, connection: Connection) -> list[Finding]:
+    """Whether the service, which asks for the queue, sees the cluster that the user submits to.
+
+    Nothing where one of them sees none: that is told elsewhere.
+    """
+    try:
+        own = await AgentConnection.open(await open_local_pipe(), {}, slurm=slurm_of(connection))
+        try:
+            ours, theirs = await look_at_cluster(own), await look_at_cluster(agent)
+        finally:
+            await own.close()
+    except StokerError:
+        return []
+    names = ours.config.name, theirs.config.name
+    if names[0] == names[1]:
+        return [ok("cluster", f"service and {agent.hello.user} both see {names[0]}")]
+    return [
+        finding(
+            "cluster",
+            "error",
+            f"the service sees cluster {names[0]}, {agent.hello.user} submits to cluster {names[1]}",
+            "set slurm_conf of the resource to the configuration file of the cluster that it stands for",
+        )
     ]
 
 

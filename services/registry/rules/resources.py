@@ -21,7 +21,15 @@ from stoker.contracts.resources import (
     SlurmSudoResourceSpec,
 )
 
-_FOLDERS = ("jobs_local_dir", "tasks_local_dir", "tasks_pip_cache_dir", "jobs_slurm_python_worker", "ssh_known_hosts")
+_FOLDERS = (
+    "jobs_local_dir",
+    "tasks_local_dir",
+    "tasks_pip_cache_dir",
+    "jobs_slurm_python_worker",
+    "ssh_known_hosts",
+    "slurm_commands_dir",
+    "slurm_conf",
+)
 
 
 def _resource(kind: str) -> Rule:

@@ -8,7 +8,7 @@ from services.registry.rules import texts
 from services.registry.rules.texts import Wrong
 from shared.service.web.bodies.expectations import join
 from shared.slurm.requests.directives import FIELD_OPTIONS, OWN_OPTIONS, directive_options
-from shared.slurm.requests.memory import parse_memory
+from shared.slurm.requests.memory import is_whole_memory, parse_memory
 from stoker.errors import Invalid
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -17,7 +17,7 @@ _OWN_VARIABLES = ("STOKER_", "FRACTAL_CACHE_DIR", "SLURM_", "LD_")
 
 def slurm_config(fields: Mapping[str, Any]) -> Wrong:
     """One SLURM job's options."""
-    if "mem" in fields:
+    if "mem" in fields and not is_whole_memory(fields["mem"]):
         yield from texts.memory(fields["mem"], "mem")
     if "time" in fields:
         yield from texts.time_limit(fields["time"], "time")

@@ -22,6 +22,16 @@ _CHUNK_BYTES = 64 * 1024
 _LOOK_SECONDS = 0.25
 
 
+def find_slurm(place: dict[str, str]) -> None:
+    """Take over where this cluster's commands are (`commands_dir`), and the file that they read (`conf`)."""
+    folder, conf = place.get("commands_dir", ""), place.get("conf", "")
+    if folder.startswith("/"):
+        others = os.environ.get("PATH", os.defpath).split(os.pathsep)
+        os.environ["PATH"] = os.pathsep.join([folder, *(one for one in others if one != folder)])
+    if conf.startswith("/"):
+        os.environ["SLURM_CONF"] = conf
+
+
 def clean_environment() -> dict[str, str]:
     """Return what a command of the resource is started with."""
     return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
@@ -33,7 +43,8 @@ def program(name: str) -> str:
     if found is None:
         raise RequestError(
             "refused",
-            f"the program {name} is not on this host (looked in {os.environ.get('PATH', '')}): is SLURM there?",
+            f"the program {name} is not on this host (looked in {os.environ.get('PATH', '')}): is SLURM there? "
+            "Where only login shells find it, name its folder in slurm_commands_dir of the resource",
             code="ENOENT",
         )
     return found

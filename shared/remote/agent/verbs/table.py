@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from shared.remote.agent.arguments import count, records, strings, text, texts
+from shared.remote.agent.commands import find_slurm
 from shared.remote.agent.environment import Identity
 from shared.remote.agent.errors import RequestError, from_os, invalid
 from shared.remote.agent.exchange import Exchange
@@ -77,6 +78,7 @@ class Agent:
         if self._roots is not None and self._roots.paths != made.paths:
             raise RequestError("refused", "the roots of a pipe cannot change", field="roots")
         self._roots = made
+        find_slurm(texts(request, "slurm"))
         return {
             "protocol": PROTOCOL,
             "version": VERSION,
