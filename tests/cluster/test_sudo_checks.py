@@ -108,7 +108,7 @@ async def test_a_partition_that_does_not_exist_is_told_with_those_that_do(sudo_s
     found = await only(sudo_site, ada, jobs_runner_config=config)
     assert (found.name, found.detail) == ("partition", "there is no partition nowhere")
     assert "jobs_runner_config.default_slurm_config.partition" in found.mend
-    assert "gpu, main" in found.mend
+    assert "gpu, hidden, main" in found.mend
     gpu = {"gpu_slurm_config": {"partition": "nowhere"}}
     found = await only(sudo_site, ada, jobs_runner_config=gpu)
     assert "jobs_runner_config.gpu_slurm_config.partition" in found.mend
