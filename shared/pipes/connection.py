@@ -1,12 +1,12 @@
 """One open pipe with an agent behind it: a method per verb, typed answers."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
-from shared.pipes.errors import PipeLost
+from shared.pipes.errors import PipeLost, TooMuch
 from shared.pipes.pipe import Pipe
 from shared.pipes.places import Place
 from shared.pipes.protocol import answers, slurm_calls
@@ -37,6 +37,8 @@ from stoker.errors import Invalid, Unavailable
 PROTOCOL = 1
 HEARTBEAT_TIMEOUT_SECONDS = 35.0
 """The agent says something at least every ten seconds in a follow."""
+
+_BATCHES_AT_ONCE = 200
 
 T = TypeVar("T")
 
@@ -163,21 +165,35 @@ class AgentConnection:
 
         `native_ids` (batch to launch by SLURM) names the output that `runner_log_tail` is taken from.
         """
-        request = {**_fields(job), "batches": list(batches), "native_ids": dict(native_ids or {})}
-        return _for_each(batches, (await self._ask("find", request, answers.FindAnswer)).batches)
+        known = native_ids or {}
+
+        async def ask(some: Sequence[str]) -> dict[str, Evidence]:
+            of_these = {name: known[name] for name in some if name in known}
+            request = {**_fields(job), "batches": list(some), "native_ids": of_these}
+            return (await self._ask("find", request, answers.FindAnswer)).batches
+
+        return await _in_parts(batches, ask)
 
     async def revoke(self, job: Place, batches: Sequence[str]) -> dict[str, Revocation]:
         """Claim batches so that nobody runs them from now on, unless a runner was first.
 
         End strays of dead runners.
         """
-        request = {**_fields(job), "batches": list(batches)}
-        return _for_each(batches, (await self._ask("revoke", request, answers.RevokeAnswer, long=True)).batches)
+
+        async def ask(some: Sequence[str]) -> dict[str, Revocation]:
+            request = {**_fields(job), "batches": list(some)}
+            return (await self._ask("revoke", request, answers.RevokeAnswer, long=True)).batches
+
+        return await _in_parts(batches, ask)
 
     async def cancel(self, job: Place, batches: Sequence[str]) -> dict[str, Cancellation]:
         """Tell the runners of these batches to stop."""
-        request = {**_fields(job), "batches": list(batches)}
-        return _for_each(batches, (await self._ask("cancel", request, answers.CancelAnswer)).batches)
+
+        async def ask(some: Sequence[str]) -> dict[str, Cancellation]:
+            request = {**_fields(job), "batches": list(some)}
+            return (await self._ask("cancel", request, answers.CancelAnswer)).batches
+
+        return await _in_parts(batches, ask)
 
     @asynccontextmanager
     async def follow(self, targets: Sequence[FollowTarget]) -> AsyncIterator[AsyncIterator[FollowSeen]]:
@@ -257,6 +273,21 @@ def _decoded(payload: bytes, kind: type[T]) -> T:
 
 def _fields(place: Place) -> dict[str, Any]:
     return {"root": place.root, "path": place.path}
+
+
+async def _in_parts(batches: Sequence[str], ask: Callable[[Sequence[str]], Awaitable[dict[str, T]]]) -> dict[str, T]:
+    """Ask about some batches at a time, fewer where there is much to say about them."""
+    answered: dict[str, T] = {}
+    waiting = [batches[first : first + _BATCHES_AT_ONCE] for first in range(0, len(batches), _BATCHES_AT_ONCE)]
+    while waiting:
+        some = waiting.pop()
+        try:
+            answered |= _for_each(some, await ask(some))
+        except TooMuch:
+            if len(some) == 1:
+                raise
+            waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
+    return answered
 
 
 def _for_each(asked: Sequence[str], answered: dict[str, T]) -> dict[str, T]:

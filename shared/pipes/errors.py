@@ -1,7 +1,8 @@
 """Errors of this layer, in the project's tree.
 
 Invalid
-└── Refused       the resource said no: disk full, permission denied, a link where a folder should be …
+├── Refused       the resource said no: disk full, permission denied, a link where a folder should be …
+└── TooMuch       what was asked for does not fit into one answer
 Unavailable
 ├── PipeLost      the pipe ended, or what came through it was not the protocol
 ├── CannotConnect a pipe cannot be opened; says what mends it
@@ -18,6 +19,10 @@ class Refused(Invalid):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message, slug="refused-by-resource")
         self.code = code
+
+
+class TooMuch(Invalid):
+    """The answer would be too large: less has to be asked for at once."""
 
 
 class PipeLost(Unavailable):

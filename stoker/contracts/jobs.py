@@ -136,6 +136,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What its units used, in all; known when it has ended."""
     peak_memory_bytes: int | None = None
     """The most that one of its units used."""
+    remark: str | None = None
+    """What in its folder is not what a runner writes and was left out, in words; None where all is well."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,11 +1,15 @@
-"""What the builder answers, in its out file."""
+"""What the builder answers, in its out file, which code of packages may have written: all of it fits the columns."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from shared.remote.builder.request import FORMAT
 from stoker.contracts.jobs import Reason
+
+_Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Line = Annotated[str, Meta(max_length=1000, pattern=r"\A[^\x00]*\Z")]
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,9 +17,9 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
 
     command: list[str] = []
     """What the path of a task's executable is appended to."""
-    package: str | None = None
-    version: str | None = None
-    installed_version: str | None = None
+    package: _Line | None = None
+    version: _Line | None = None
+    installed_version: _Line | None = None
     python_version: str | None = None
     folder: str | None = None
     package_folder: str | None = None
@@ -24,8 +28,8 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     lock: str | None = None
     manifest: dict[str, Any] | None = None
     installer: str | None = None
-    disk_bytes: int | None = None
-    files: int | None = None
+    disk_bytes: _Size | None = None
+    files: _Size | None = None
     made_before: bool = False
 
 

@@ -146,4 +146,12 @@ def _show_batch(row: BatchRow, counts: Counts) -> Batch:
         ended_at=moment(row.ended_at),
         cpu_seconds=row.cpu_seconds,
         peak_memory_bytes=row.peak_memory_bytes,
+        remark=_remark(row.left_out, row.remark),
     )
+
+
+def _remark(left_out: int, more: str | None) -> str | None:
+    """What of a batch's files could not be taken."""
+    records = "1 record was" if left_out == 1 else f"{left_out:,} records were"
+    words = f"{records} left out: not what a runner writes" if left_out else ""
+    return "; ".join(filter(None, (words, more))) or None

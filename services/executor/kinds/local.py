@@ -43,7 +43,8 @@ class LocalJudge:
         """See `Judge`."""
         files = {batch_name(batch): found[batch_name(batch)] for batch in batches}
         verdicts = {name: judge_local(seen) for name, seen in files.items()}
-        dead = [name for name, verdict in verdicts.items() if verdict in (Verdict.RUNNER_DIED, Verdict.NEVER_CLAIMED)]
+        over = (Verdict.RUNNER_DIED, Verdict.NEVER_CLAIMED, Verdict.DAMAGED)
+        dead = [name for name, verdict in verdicts.items() if verdict in over]
         if dead:
             # Make it certain before it is believed: after this no launch can start, strays are gone, and what a dying
             # runner wrote last is seen by the second look.
@@ -71,6 +72,7 @@ class Verdict(Enum):
     RUNNER_DIED = "the launch that holds the claim is gone, without an end record"
     NEVER_CLAIMED = "its launches are gone and none of them had claimed it"
     REVOKED = "the claim is the service's: no launch will ever run it"
+    DAMAGED = "the claim makes no sense, so no launch will ever run it, and none lives"
 
 
 def judge_local(evidence: Evidence) -> Verdict:
@@ -81,7 +83,9 @@ def judge_local(evidence: Evidence) -> Verdict:
         return Verdict.GO_ON if any(launch.alive for launch in evidence.launches) else Verdict.NEVER_CLAIMED
     if evidence.claim.kind == "revoked":
         return Verdict.REVOKED
-    return Verdict.GO_ON if evidence.claim_alive else Verdict.RUNNER_DIED
+    if evidence.claim_alive:
+        return Verdict.GO_ON
+    return Verdict.DAMAGED if evidence.claim.kind == "damaged" else Verdict.RUNNER_DIED
 
 
 _WITHOUT_REQUEST = {
@@ -90,6 +94,9 @@ _WITHOUT_REQUEST = {
     Verdict.REVOKED: GIVEN_UP,
     Verdict.RUNNER_DIED: Reason(
         code="runner_died", text="the runner was killed or crashed before this unit had ended"
+    ),
+    Verdict.DAMAGED: Reason(
+        code="runner_died", text="nothing runs it any more, and the file that says who ran it makes no sense"
     ),
 }
 
@@ -100,7 +107,8 @@ def local_ending(verdict: Verdict, *, cancel_requested: bool, detail: str = "") 
         return None
     if verdict is Verdict.COMPLETE:
         return ending_complete()
-    state = {Verdict.RUNNER_DIED: "lost", Verdict.REVOKED: "revoked"}.get(verdict, "ended")
+    states = {Verdict.RUNNER_DIED: "lost", Verdict.DAMAGED: "lost", Verdict.REVOKED: "revoked"}
+    state = states.get(verdict, "ended")
     if cancel_requested:
         return ending_cancelled(state)
     reason = _WITHOUT_REQUEST[verdict]

@@ -10,7 +10,7 @@ from services.executor.repositories.batches import batches_of
 from services.executor.repositories.jobs import find_job
 from services.executor.repositories.rows import JobSource
 from services.executor.resources.agents import JobAgents, batch_folder_of
-from shared.pipes import Place
+from shared.pipes import Place, Refused
 from shared.service.database.transactions import Database
 from shared.service.waiting import first_of
 from stoker.contracts.jobs import FINAL_JOB_STATES
@@ -64,6 +64,7 @@ async def _read(
 ) -> AsyncGenerator[bytes, None]:
     shown: _Source | None = None
     ends_newline = True
+    refused: set[_Source] = set()
     read: defaultdict[_Source, int] = defaultdict(int)
     while True:
         async with database.read() as connection:
@@ -85,5 +86,11 @@ async def _read(
                         ends_newline = chunk.endswith(b"\n")
             except NotFound:
                 continue  # nothing has run in this slot yet
+            except Refused as error:
+                # Somebody put something else into its place: the other slots are told all the same.
+                if source not in refused:
+                    yield f"{'' if ends_newline else chr(10)}==> {source.title} <==\n{error.message}\n".encode()
+                    refused.add(source)
+                    shown, ends_newline = None, True
         if over or not follow or await first_of(_PAUSE_SECONDS, stopping):
             return

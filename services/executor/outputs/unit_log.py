@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from services.executor.jobs.catalogue import JobCatalogue
-from services.executor.model.records import EventRecord, Records
+from services.executor.model.records import LONGEST_EVENT_BYTES, EventRecord, Records
 from services.executor.repositories.batches import batch_at
 from services.executor.repositories.rows import JobSource, UnitLogRow
 from services.executor.repositories.unit_pages import find_unit_log, next_log_start
 from services.executor.resources.agents import JobAgents, batch_folder_of
-from shared.pipes import AgentConnection, Place
+from shared.pipes import AgentConnection, Place, Refused
 from shared.service.database.transactions import Database
 from shared.service.waiting import first_of
 from stoker.contracts.jobs import FINAL_UNIT_STATES
@@ -27,6 +27,7 @@ from stoker.errors import NotFound
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
 _ANNOUNCEMENTS_BYTES = 1024 * 1024
+_MOST_ANNOUNCEMENTS_BYTES = 16 * 1024 * 1024
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -89,10 +90,12 @@ class _UnitLog:
         """What is the unit's at this moment; None while it has not begun."""
         if unit.log_slot is None or unit.log_from is None:
             return None
-        if unit.log_to is not None:
-            return Stretch(unit.log_from, max(unit.log_from, unit.log_to), final=True)
         agent = await self._agents.of(self._job)
         length = (await agent.read_slice(self._file(unit), 0, 0)).size
+        # Both places are what the unit's surroundings claim: none lies outside of the file.
+        start = min(max(0, unit.log_from), length)
+        if unit.log_to is not None:
+            return Stretch(start, min(max(start, unit.log_to), length), final=True)
         async with self._database.read() as connection:
             # In this order: what is stored between the two look-ups is read from the file once more.
             batch = await batch_at(connection, self._job.id, unit.batch_index)
@@ -101,21 +104,26 @@ class _UnitLog:
         if end is None and not over and batch is not None:
             end = await self._announced(agent, unit, batch.events_offset)
         if end is not None:
-            return Stretch(unit.log_from, end, final=True)
-        return Stretch(unit.log_from, max(unit.log_from, length), final=over)
+            return Stretch(start, min(max(start, end), length), final=True)
+        return Stretch(start, length, final=over)
 
     async def _announced(self, agent: AgentConnection, unit: UnitLogRow, offset: int) -> int | None:
         """Where the next unit of the slot begins, if its start was announced behind what is stored already."""
         events = batch_folder_of(self._job, unit.batch_index) / "events.jsonl"
-        while True:
-            data = (await agent.read_slice(events, offset, _ANNOUNCEMENTS_BYTES)).data
-            records = Records(data, EventRecord)
+        until = offset + _MOST_ANNOUNCEMENTS_BYTES
+        while offset < until:
+            try:
+                data = (await agent.read_slice(events, offset, _ANNOUNCEMENTS_BYTES)).data
+            except (NotFound, Refused):
+                return None  # nothing that a runner wrote
+            records = Records(data, EventRecord, LONGEST_EVENT_BYTES)
             for record in records:
                 if record.event == "start" and record.slot == unit.log_slot and record.unit != self._index:
                     return record.log_start
             if not records.length or len(data) < _ANNOUNCEMENTS_BYTES:
                 return None
             offset += records.length
+        return None
 
     def _file(self, unit: UnitLogRow) -> Place:
         return batch_folder_of(self._job, unit.batch_index) / "logs" / f"slot-{unit.log_slot}.log"

@@ -108,7 +108,7 @@ def _row(environment_id: str, package: str, task: TaskDescription, at: float) ->
         "name": task.name,
         "type": task.type,
         "description": _encode(task),
-        "words": "\n".join(one for one in said if one).lower(),
+        "words": "\n".join(one for one in said if one).lower().replace("\0", ""),
     }
 
 

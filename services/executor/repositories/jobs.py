@@ -288,6 +288,12 @@ async def note_wait(connection: AsyncConnection, job_id: str) -> None:
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(waiting_for=first.scalar_subquery()))
 
 
+async def note_silence(connection: AsyncConnection, job_id: str, words: str | None) -> None:
+    """Let a job that has not ended say why nothing is heard of it; None: it is heard again."""
+    statement = update(jobs).where(jobs.c.id == job_id, jobs.c.state.not_in(FINAL_JOB_STATES))
+    await connection.execute(statement.values(waiting_for=words))
+
+
 async def delete_units(connection: AsyncConnection, job_id: str, below: int) -> None:
     """Remove a job's units with indices below this: a million of them go in several transactions."""
     await connection.execute(delete(units).where(units.c.job_id == job_id, units.c.unit_index < below))

@@ -47,6 +47,7 @@ class JobRow(JobSource, frozen=True):
     cancelled: int
     lost: int
     staged: bool
+    waiting_for: str | None
     cancel_requested_at: float | None
     cancel_requested_by: str | None
     started_at: float | None
@@ -76,6 +77,8 @@ class BatchRow(TypedRow, frozen=True):
     end_seen: str | None
     events_offset: int
     results_offset: int
+    left_out: int
+    remark: str | None
     absent_since: float | None
     started_at: float | None
     ended_at: float | None

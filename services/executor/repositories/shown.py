@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Row
 
 from services.executor.model.json_text import decode_reason
+from services.executor.model.moments import moment
 from services.executor.repositories.tables import jobs, units
 from stoker.contracts.jobs import Counts, Job, Unit, UnitResult
 
@@ -156,11 +157,11 @@ def show_unit(row: Row[Any]) -> Unit:
         exit_code=exit_code,
         signal=signal,
         reason=None if reason is None else _raw(reason),
-        started_at=None if started_at is None else _utc(started_at, UTC),
-        ended_at=None if ended_at is None else _utc(ended_at, UTC),
+        started_at=moment(started_at),
+        ended_at=moment(ended_at),
         peak_memory_bytes=peak_memory_bytes,
         cpu_seconds=cpu_seconds,
-        log_bytes=0 if log_to is None or log_from is None else log_to - log_from,
+        log_bytes=0 if log_to is None or log_from is None else max(0, log_to - log_from),
     )
 
 

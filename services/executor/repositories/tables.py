@@ -126,6 +126,9 @@ batches = Table(
     # How far events.jsonl and results.jsonl have been read; moved in the transaction that stores what was read.
     Column("events_offset", BigInteger, nullable=False, server_default="0"),
     Column("results_offset", BigInteger, nullable=False, server_default="0"),
+    # How many records in them were left out, and what else in its folder is not what it should be.
+    Column("left_out", Integer, nullable=False, server_default="0"),
+    Column("remark", Text),
     Column("absent_since", Float),
     Column("started_at", Float),
     Column("ended_at", Float),

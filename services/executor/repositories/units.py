@@ -19,7 +19,6 @@ from stoker.contracts.needs import Retries
 
 Verify = Callable[[int, bytes], Reason | None]
 _UNFINISHED = ("waiting", "running")
-_LONGEST_TAIL_CHARACTERS = 2000
 
 _store_start = (
     update(units)
@@ -74,8 +73,9 @@ class _Applied:
         self._retries = retries
         self._changes = changes
         self.requeued: list[int] = []
-        self.starts: list[dict[str, Any]] = []
-        self.results: list[dict[str, Any]] = []
+        # The last one of each unit is what its row will show.
+        self.starts: dict[int, dict[str, Any]] = {}
+        self.results: dict[int, dict[str, Any]] = {}
         self.retried: list[int] = []
 
     def start(self, start: EventRecord) -> None:
@@ -85,15 +85,13 @@ class _Applied:
             return
         self._changes.move(start.unit, unit.state, "running")
         unit.state = "running"
-        self.starts.append(
-            {
-                "b_index": start.unit,
-                "b_attempt": unit.attempt,
-                "b_at": start.at,
-                "b_slot": start.slot,
-                "b_from": start.log_start,
-            }
-        )
+        self.starts[start.unit] = {
+            "b_index": start.unit,
+            "b_attempt": unit.attempt,
+            "b_at": start.at,
+            "b_slot": start.slot,
+            "b_from": start.log_start,
+        }
 
     def result(self, result: ResultRecord) -> None:
         """Take a result, as `start` does."""
@@ -105,9 +103,12 @@ class _Applied:
         state = unit.state if result.outcome == "interrupted" else result.outcome
         if state == "succeeded" and self._verify and (fault := self._verify(result.unit, bytes(result.output))):
             state, reason = "failed", fault
-        self.results.append(
-            {"b_index": result.unit, "b_state": state, "b_attempt": unit.attempt, **_values(result, reason)}
-        )
+        self.results[result.unit] = {
+            "b_index": result.unit,
+            "b_state": state,
+            "b_attempt": unit.attempt,
+            **_values(result, reason),
+        }
         if state == unit.state:
             return
         if state == "failed" and attempts.may_follow(self._retries, reason, unit.attempt):
@@ -165,12 +166,12 @@ async def apply_records(
     await attempts.keep_requeued(connection, job_id, applied.requeued)
     for statement, rows in ((_store_start, applied.starts), (_store_result, applied.results)):
         if rows:
-            await connection.execute(statement, [{"b_job": job_id, **row} for row in rows])
+            await connection.execute(statement, [{"b_job": job_id, **row} for row in rows.values()])
     await attempts.begin_next(connection, job_id, applied.retried)
 
 
 def _told(reason: ReasonRecord) -> Reason:
-    return Reason(code=reason.code, text=reason.text, log_tail=reason.log_tail[-_LONGEST_TAIL_CHARACTERS:])
+    return Reason(code=reason.code, text=reason.text, log_tail=reason.log_tail)
 
 
 def _values(result: ResultRecord, reason: Reason | None) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def batch_file(job: JobRow, batch: BatchRow, limits: StagingLimits) -> bytes:
         command=_after_lines(submit) if local else submit.command,
         environment=_environment(job, submit, local=local),
         mark=batch.id,
-        output_limit_bytes=max(limits.output_limit_bytes, _least_output_limit(job, batch)),
+        output_limit_bytes=output_limit_bytes(job, batch, limits),
         kill_grace_seconds=max(limits.kill_grace_seconds, _BUILDER_GRACE_SECONDS if job.kind == "activity" else 0.0),
         work="../../work",
     )
@@ -105,10 +105,14 @@ def _environment(job: JobRow, submit: StoredSubmit, *, local: bool) -> dict[str,
     }
 
 
-def _least_output_limit(job: JobRow, batch: BatchRow) -> int:
-    """What must be taken from a unit whatever the limit: a manifest, or the list of all compute units."""
+def output_limit_bytes(job: JobRow, batch: BatchRow, limits: StagingLimits) -> int:
+    """How large an out file of a batch's units may be.
+
+    A manifest, or the list of all compute units, must be taken whatever the limit.
+    """
     lists_units = len(submit_of(job).phases) > 1 and batch.phase == 0
-    return _LONG_OUTPUT_BYTES if job.kind == "activity" or lists_units else 0
+    least = _LONG_OUTPUT_BYTES if job.kind == "activity" or lists_units else 0
+    return max(limits.output_limit_bytes, least)
 
 
 def _unit_time(request: SchedulingRequest, growth: Growth) -> float | None:

@@ -11,7 +11,13 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.kinds.kind import Judged, Kind
-from services.executor.model.records import EventRecord, Records, ResultRecord
+from services.executor.model.records import (
+    LONGEST_EVENT_BYTES,
+    EventRecord,
+    ResultRecord,
+    as_honest,
+    longest_result_bytes,
+)
 from services.executor.model.states import FINAL_BATCH_STATES
 from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.batch_end import end_batch
@@ -19,24 +25,29 @@ from services.executor.progress.settle import settle
 from services.executor.progress.unit_outputs import verifier_of
 from services.executor.repositories import leases
 from services.executor.repositories.batches import batches_of, find_batch, move_batch
-from services.executor.repositories.jobs import lock_job, note_wait
+from services.executor.repositories.jobs import lock_job, note_silence, note_wait
 from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import retries_of
 from services.executor.repositories.units import apply_records
 from services.executor.resources.agents import JobAgents, batch_folder_of, batch_name, folder_of, native_ids_of
-from shared.pipes import AgentConnection, Evidence, Place
+from services.executor.running.batch_file import StagingLimits, output_limit_bytes
+from services.executor.running.record_file import STRETCH_BYTES, Bounds, RecordFile, Stretch
+from shared.pipes import AgentConnection, Evidence, PipeLost
 from shared.service.database.transactions import Database
 from shared.service.failpoints import failpoint
 from shared.service.logs import get_logger
 from shared.slurm.answers.digests import is_over
 from stoker.contracts.watches import Observation
+from stoker.errors import Unavailable
 
 log = get_logger()
 
-_STRETCH_BYTES = 4 * 1024 * 1024
-_AT_ONCE_BYTES = 4 * _STRETCH_BYTES
+_AT_ONCE_BYTES = 4 * STRETCH_BYTES
 _LAUNCHED = ("launching", "queued", "running")
-_Stretches = tuple[Records[EventRecord], Records[ResultRecord]]
+_Stretches = tuple[Stretch[EventRecord], Stretch[ResultRecord]]
+# Lines of events.jsonl are short. Besides those of units, a launch that SLURM starts again writes some each time.
+_EVENTS_OF_UNIT_BYTES = 512
+_BESIDES_UNITS_BYTES = 16 * 1024 * 1024
 
 
 class Collector:
@@ -49,8 +60,12 @@ class Collector:
         database: Database,
         agents: JobAgents,
         kinds: Mapping[str, Kind],
+        limits: StagingLimits,
         lease_seconds: float = 30.0,
     ) -> None:
+        self._limits = limits
+        # Lines that are longer than a stretch fill the memory: one batch at a time.
+        self._long_lines = asyncio.Lock()
         self._holder = holder
         self._database = database
         self._agents = agents
@@ -71,30 +86,42 @@ class Collector:
             return False
         agent = await self._agents.of(job)
         judge = self._kinds[job.placement].judge
-        found = await agent.find(folder_of(job), [batch_name(batch) for batch in batches], native_ids_of(batches))
+        found = await self._look(agent, job, batches)
         failpoint("collector.looked")
         questioned = _in_question(batches, found, hints)
         verdicts = await judge.judge(agent, job, questioned, found) if questioned else {}
         files = {batch.id: found[batch_name(batch)] for batch in batches}
         files |= {batch_id: judged.files for batch_id, judged in verdicts.items()}
         for group in _read_at_once(batches, files):
-            stretches = [
-                _stretches(agent, job, batch, (batch.events_offset, batch.results_offset), files[batch.id])
-                for batch in group
-            ]
-            for batch, first in zip(group, await asyncio.gather(*stretches), strict=True):
-                await self._read_on(agent, job, batch, files[batch.id], first)
+            written = [_Written(agent, job, batch, files[batch.id], self._limits) for batch in group]
+            for one, first in zip(written, await asyncio.gather(*(one.next() for one in written)), strict=True):
+                await self._read_on(job, one, first)
         failpoint("collector.read")
-        await self._store_verdicts(job.id, batches, verdicts)
+        await self._store_verdicts(job.id, batches, files, verdicts)
         failpoint("collector.ended")
         return await self._has_more(job.id)
 
-    async def _store_verdicts(self, job_id: str, batches: list[BatchRow], verdicts: Mapping[str, Judged]) -> None:
+    async def _look(self, agent: AgentConnection, job: JobRow, batches: list[BatchRow]) -> dict[str, Evidence]:
+        try:
+            return await agent.find(folder_of(job), [batch_name(batch) for batch in batches], native_ids_of(batches))
+        except PipeLost:
+            raise  # it is the resource that is silent, which is told of all of its jobs
+        except Unavailable as error:
+            if error.message != job.waiting_for:
+                async with self._database.write() as connection:
+                    await note_silence(connection, job.id, error.message)
+            raise
+
+    async def _store_verdicts(
+        self, job_id: str, batches: list[BatchRow], files: Mapping[str, Evidence], verdicts: Mapping[str, Judged]
+    ) -> None:
         ended = False
         async with self._database.write() as connection:
             job = await lock_job(connection, job_id)
             changes = UnitChanges()
             for batch in batches:
+                if (remark := "; ".join(files[batch.id].damage)) and remark != batch.remark:
+                    await move_batch(connection, batch.id, _LAUNCHED, remark=remark)
                 judged = verdicts.get(batch.id)
                 if judged is None:
                     continue
@@ -106,6 +133,8 @@ class Collector:
             state = await settle(connection, job, changes)
             if verdicts and state == "queued":
                 await note_wait(connection, job_id)
+            elif state == "running" and job.waiting_for is not None:
+                await note_silence(connection, job_id, None)
             if ended:
                 await leases.release(connection, job_id, self._holder)
 
@@ -113,41 +142,54 @@ class Collector:
         async with self._database.read() as connection:
             return bool(await batches_of(connection, job_id, ("planned",)))
 
-    async def _read_on(
-        self, agent: AgentConnection, job: JobRow, batch: BatchRow, found: Evidence, first: _Stretches
-    ) -> None:
+    async def _read_on(self, job: JobRow, written: "_Written", first: _Stretches) -> None:
         """Store everything up to the lengths that were found; `first` was read already."""
-        offsets = (batch.events_offset, batch.results_offset)
-        events, results = first
-        while events.length or results.length:
-            async with self._database.write() as connection:
-                if not await self._store(connection, job.id, batch, offsets, events, results):
-                    return
-            offsets = (offsets[0] + events.length, offsets[1] + results.length)
-            events, results = await _stretches(agent, job, batch, offsets, found)
+        stretches = first
+        while True:
+            if any(one.long for one in stretches):
+                async with self._long_lines:
+                    stretches = await written.next(long=True)
+                    more = await self._store_next(job, written, stretches)
+            else:
+                more = await self._store_next(job, written, stretches)
+            if not more:
+                return
+            stretches = await written.next()
+
+    async def _store_next(self, job: JobRow, written: "_Written", stretches: _Stretches) -> bool:
+        """Store one stretch of each file; False when there was nothing, or somebody else reads on."""
+        if not written.moved_by(stretches):
+            return False
+        async with self._database.write() as connection:
+            if not await self._store(connection, job.id, written, *stretches):
+                return False
+        written.move(stretches)
+        return True
 
     async def _store(
         self,
         connection: AsyncConnection,
         job_id: str,
-        batch: BatchRow,
-        offsets: tuple[int, int],
-        events: Records[EventRecord],
-        results: Records[ResultRecord],
+        written: "_Written",
+        events: Stretch[EventRecord],
+        results: Stretch[ResultRecord],
     ) -> bool:
         """Store one stretch, unless another executor has read on meanwhile (then False)."""
         job = await lock_job(connection, job_id)
+        batch = written.batch
         present = await find_batch(connection, batch.id)
         if present is None or present.state in FINAL_BATCH_STATES:
             return False
-        if (present.events_offset, present.results_offset) != offsets:
+        if (present.events_offset, present.results_offset) != written.offsets:
             return False
+        left_out = events.left_out + results.left_out
         values: dict[str, Any] = {
-            "events_offset": offsets[0] + events.length,
-            "results_offset": offsets[1] + results.length,
+            "events_offset": events.end,
+            "results_offset": results.end,
+            "left_out": present.left_out + left_out,
         }
         starts = []
-        for event in events:
+        for event in events.records:
             if event.event == "start":
                 starts.append(event)
             elif event.event == "claimed" and present.started_at is None:
@@ -155,13 +197,53 @@ class Collector:
                 values |= {"note": None, "estimated_start": None}
         changes = UnitChanges()
         await move_batch(connection, batch.id, _LAUNCHED, **values)
+        outcomes = [as_honest(result, written.output_limit_bytes) for result in results.records]
         await apply_records(
-            connection, job_id, batch.batch_index, starts, list(results), changes, retries_of(job), verifier_of(job)
+            connection, job_id, batch.batch_index, starts, outcomes, changes, retries_of(job), verifier_of(job)
         )
         await settle(connection, job, changes)
-        if events.unreadable or results.unreadable:
-            log.warning("records left out", batch_id=batch.id, count=events.unreadable + results.unreadable)
+        if left_out:
+            log.warning("records left out", batch_id=batch.id, count=left_out)
         return True
+
+
+class _Written:
+    """What a batch's runner has written, as far as it was found, and how much of it is stored."""
+
+    def __init__(
+        self, agent: AgentConnection, job: JobRow, batch: BatchRow, found: Evidence, limits: StagingLimits
+    ) -> None:
+        self.batch = batch
+        self.output_limit_bytes = output_limit_bytes(job, batch, limits)
+        self.offsets: tuple[int, int] = (batch.events_offset, batch.results_offset)
+        self._left_out: int = batch.left_out
+        self._found = found
+        folder = batch_folder_of(job, batch.batch_index)
+        attempts = batch.unit_count * (1 + retries_of(job).count)
+        line = longest_result_bytes(self.output_limit_bytes)
+        most_events = _BESIDES_UNITS_BYTES + attempts * _EVENTS_OF_UNIT_BYTES
+        most_results = _BESIDES_UNITS_BYTES + attempts * line
+        self._events = RecordFile(
+            agent, folder / "events.jsonl", EventRecord, Bounds(LONGEST_EVENT_BYTES, most_events)
+        )
+        self._results = RecordFile(agent, folder / "results.jsonl", ResultRecord, Bounds(line, most_results))
+
+    async def next(self, *, long: bool = False) -> _Stretches:
+        """What follows in both files, up to the lengths that were found."""
+        offset, found = self.offsets, self._found
+        return await asyncio.gather(
+            self._events.read(offset[0], found.events_length, left_out=self._left_out, long=long),
+            self._results.read(offset[1], found.results_length, left_out=self._left_out, long=long),
+        )
+
+    def moved_by(self, stretches: _Stretches) -> bool:
+        """Whether there is anything in them."""
+        return (stretches[0].end, stretches[1].end) != self.offsets
+
+    def move(self, stretches: _Stretches) -> None:
+        """Go on behind them."""
+        self.offsets = (stretches[0].end, stretches[1].end)
+        self._left_out += stretches[0].left_out + stretches[1].left_out
 
 
 def _in_question(
@@ -184,7 +266,7 @@ def _read_at_once(batches: Sequence[BatchRow], found: Mapping[str, Evidence]) ->
     for batch in batches:
         seen = found[batch.id]
         lengths = ((batch.events_offset, seen.events_length), (batch.results_offset, seen.results_length))
-        wanted = sum(min(_STRETCH_BYTES, max(0, (length or 0) - offset)) for offset, length in lengths)
+        wanted = sum(min(STRETCH_BYTES, max(0, (length or 0) - offset)) for offset, length in lengths)
         if group and size + wanted > _AT_ONCE_BYTES:
             yield group
             group, size = [], 0
@@ -192,28 +274,3 @@ def _read_at_once(batches: Sequence[BatchRow], found: Mapping[str, Evidence]) ->
         size += wanted
     if group:
         yield group
-
-
-async def _stretches(
-    agent: AgentConnection, job: JobRow, batch: BatchRow, offsets: tuple[int, int], found: Evidence
-) -> _Stretches:
-    """What follows in both files of a batch, up to the lengths that were found."""
-    folder = batch_folder_of(job, batch.batch_index)
-    events, results = await asyncio.gather(
-        _stretch(agent, folder / "events.jsonl", offsets[0], found.events_length),
-        _stretch(agent, folder / "results.jsonl", offsets[1], found.results_length),
-    )
-    return Records(events, EventRecord), Records(results, ResultRecord)
-
-
-async def _stretch(agent: AgentConnection, file: Place, offset: int, length: int | None) -> bytes:
-    """Bytes from `offset` up to `length`: a stretch of them, or more where one line is longer than that."""
-    left = (length or 0) - offset
-    if left <= 0:
-        return b""
-    size = min(_STRETCH_BYTES, left)
-    while True:
-        data = (await agent.read_slice(file, offset, size)).data
-        if size == left or b"\n" in data:
-            return data
-        size = min(4 * size, left)

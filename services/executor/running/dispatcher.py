@@ -197,7 +197,7 @@ class Dispatcher:
         async with self._database.write() as connection:
             locked = await lock_job(connection, job.id)
             for name, batch in left.items():
-                if _is_revoked(claims[name]):
+                if _is_settled(batch, job, claims[name]):
                     await _end(connection, locked, batch, how, changes)
                 elif batch.native_id is None:
                     # Its launch was never recorded, and yet somebody claimed it: it is watched like any other.
@@ -205,7 +205,7 @@ class Dispatcher:
                         connection, batch.id, ("launching",), state="queued", native_id=claims[name].claim.native_id
                     )
             await settle(connection, locked, changes)
-        return [name for name in left if not _is_revoked(claims[name])]
+        return [name for name, batch in left.items() if not _is_settled(batch, job, claims[name])]
 
     async def _abandon(
         self, agent: AgentConnection, job: JobRow, refused: dict[str, BatchRow], reason: Reason
@@ -267,8 +267,12 @@ def _failed(answer: LaunchOutcome | None) -> bool:
     return answer is not None and answer.state == "failed"
 
 
-def _is_revoked(revocation: Revocation) -> bool:
-    return revocation.claim.kind == "revoked"
+def _is_settled(batch: BatchRow, job: JobRow, revocation: Revocation) -> bool:
+    """Whether nobody runs the batch, or ever will."""
+    if revocation.claim.kind != "damaged":
+        return revocation.claim.kind == "revoked"
+    # Nobody can claim it any more. Of a launch that SLURM knows, SLURM says whether it lives.
+    return revocation.alive is not True and (job.placement == "local" or batch.native_id is None)
 
 
 def _revoked(job: JobRow) -> Ending:

@@ -28,15 +28,16 @@ def engine(
     # The same name after a restart, so that it goes on at once with what it had leased before. Were two executors to
     # share a name, they would do some work twice, and the claim would settle it.
     holder = f"{socket.gethostname()}:{settings.listen_port or secrets.token_hex(4)}"
+    limits = StagingLimits(
+        output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
+    )
     dispatcher = Dispatcher(
         holder=holder,
         database=database,
         bus=bus,
         agents=resources.agents,
         kinds=kinds,
-        limits=StagingLimits(
-            output_limit_bytes=settings.output_limit_bytes, kill_grace_seconds=settings.kill_grace_seconds
-        ),
+        limits=limits,
         uv=UvSending(database, uv),
         lease_seconds=settings.lease_seconds,
         longest_pause_seconds=settings.reconnect_seconds,
@@ -46,6 +47,7 @@ def engine(
         database=database,
         agents=resources.agents,
         kinds=kinds,
+        limits=limits,
         lease_seconds=settings.lease_seconds,
     )
     return Engine(dispatcher=dispatcher, collector=collector, bus=bus)

@@ -3,9 +3,17 @@
 Times are epoch seconds by the resource's clock, lengths and offsets are bytes.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+# What an honest agent says of files fits these; numbers fit the columns that they are stored in.
+Length = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Number = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Moment = Annotated[float, Meta(ge=0, le=253402300799)]
+Word = Annotated[str, Meta(max_length=255, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+Words = Annotated[str, Meta(max_length=16_000, pattern=r"\A[^\x00]*\Z")]
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +37,17 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds a batch, for ever. `kind` "revoked": nobody may run it any more."""
+    """Who holds a batch, for ever. `kind` "revoked": nobody may run it any more.
 
-    kind: Literal["runner", "revoked"]
-    native_id: str = ""
-    restart: int = 0
-    host: str = ""
-    pid: int = 0
-    at: float = 0.0
+    `damaged`: what is there makes no sense. Nobody may run it any more, and nobody knows whether somebody did.
+    """
+
+    kind: Literal["runner", "revoked", "damaged"]
+    native_id: Word = ""
+    restart: Number = 0
+    host: Word = ""
+    pid: Number = 0
+    at: Moment = 0.0
 
 
 class LaunchOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +65,7 @@ class LaunchOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class LaunchSeen(msgspec.Struct, frozen=True, kw_only=True):
     """One launch of a batch that was tried. `alive`: its process still holds its lock (None: no evidence here)."""
 
-    native_id: str
+    native_id: Word
     alive: bool | None
 
 
@@ -65,11 +76,11 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     how: Literal["complete", "interrupted"]
-    at: float
-    native_id: str
-    results: int
-    reason: str = ""
-    restart: int = 0
+    at: Moment
+    native_id: Word
+    results: Length
+    reason: Words = ""
+    restart: Number = 0
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,20 +91,24 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     exists: bool
-    launches: list[LaunchSeen] = []
+    launches: Annotated[list[LaunchSeen], Meta(max_length=1000)] = []
     claim: Claim | None = None
     ended: bool = False
     end: End | None = None
-    events_length: int | None = None
-    results_length: int | None = None
+    events_length: Length | None = None
+    results_length: Length | None = None
     runner_log_tail: str = ""
     """Last words of the runner itself (not of units): at most 2,000 characters."""
+    damage: Annotated[list[Words], Meta(max_length=20)] = []
+    """What in the folder is not what a runner, or the service, has put there, in words."""
 
     @property
     def claim_alive(self) -> bool | None:
         """Whether the launch that holds the claim lives (None: nobody holds it, or no evidence)."""
-        if self.claim is None or self.claim.kind != "runner":
+        if self.claim is None or self.claim.kind == "revoked":
             return None
+        if self.claim.kind == "damaged":
+            return any(seen.alive for seen in self.launches) if self.launches else None
         return next((seen.alive for seen in self.launches if seen.native_id == self.claim.native_id), None)
 
 
@@ -106,8 +121,8 @@ class Revocation(msgspec.Struct, frozen=True, kw_only=True):
 
     claim: Claim
     alive: bool | None = None
-    strays_ended: int = 0
-    strays_left: int = 0
+    strays_ended: Length = 0
+    strays_left: Length = 0
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,8 +148,8 @@ class FollowSeen(msgspec.Struct, frozen=True, kw_only=True):
 
     target: int
     exists: bool
-    events_length: int
-    results_length: int
+    events_length: Length
+    results_length: Length
     ended: bool
     alive: bool | None
 
@@ -143,14 +158,14 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     """`removed` is false when nothing was there. `bytes` were freed."""
 
     removed: bool
-    bytes: int = 0
+    bytes: Length = 0
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """Disk use of a folder (allocated blocks) and its number of files; zero when it is not there."""
 
-    bytes: int
-    files: int
+    bytes: Length
+    files: Length
 
 
 class FileSlice(msgspec.Struct, frozen=True):
@@ -185,7 +200,7 @@ class SubmissionSeen(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None
     stdout: str
     stderr: str
-    submitted_at: float
+    submitted_at: Moment
     under_way: bool
 
 
@@ -248,8 +263,8 @@ class StageAnswer(msgspec.Struct, frozen=True):
 class ReadHead(msgspec.Struct, frozen=True):
     """Head of a read."""
 
-    size: int
-    offset: int
+    size: Length
+    offset: Length
 
 
 class AgentError(msgspec.Struct, frozen=True):

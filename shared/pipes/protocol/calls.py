@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 
-from shared.pipes.errors import PipeLost, Refused, WrongVersion
+from shared.pipes.errors import PipeLost, Refused, TooMuch, WrongVersion
 from shared.pipes.protocol.answers import AgentError
 from shared.pipes.protocol.frames import FIRST_CREDIT_BYTES
 from stoker.errors import Invalid, NotFound, StokerError, Unavailable
@@ -127,5 +127,7 @@ def _translated(payload: bytes) -> StokerError:
             "root with: stoker agent > ITS_FILE"
         )
     if error.kind == "invalid":
-        return Invalid(error.message)
+        # An agent of an earlier version says so in words only.
+        too_much = error.code == "E2BIG" or error.message.startswith("the answer would be too large")
+        return TooMuch(error.message) if too_much else Invalid(error.message)
     return Unavailable(error.message)

@@ -39,5 +39,7 @@ def from_os(error: OSError, place: str) -> RequestError:
     words = error.strerror or str(error)
     detail = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
     code = errno.errorcode.get(error.errno or 0, "")
-    kind = "not_found" if isinstance(error, FileNotFoundError) else "refused"
+    # Somebody holds a lease on the file, which is being broken.
+    passing = error.errno == errno.EAGAIN
+    kind = "not_found" if isinstance(error, FileNotFoundError) else "unavailable" if passing else "refused"
     return RequestError(kind, f"{words}: {place}{detail}", code=code)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from shared.remote.agent.environment import settle, take_over_standard_streams
 from shared.remote.agent.frames import ProtocolError
+from shared.remote.agent.hanging import Hanging
 from shared.remote.agent.serving import Server
 from shared.remote.agent.verbs.table import Agent
 
@@ -25,7 +26,8 @@ def main(file: str | None = None, arguments: Sequence[str] = ()) -> int:
         print("the agent does not run as root", file=sys.stderr)
         return REFUSED_EXIT
     incoming, outgoing = take_over_standard_streams()
-    server = Server(Agent(settle(trusting=not installed)), incoming, outgoing)
+    hanging = Hanging()
+    server = Server(Agent(settle(trusting=not installed), hanging), hanging, incoming, outgoing)
     try:
         server.run()
     except (ProtocolError, OSError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from shared.remote.agent.arguments import text
 from shared.remote.agent.errors import RequestError, invalid
@@ -47,8 +48,11 @@ class Place:
         """Return a name (one or more parts) below this one."""
         return Place(self.root, self.parts + parts_of(name))
 
-    def open(self, *, create: bool = False) -> int:
-        """Open it as a folder (the caller closes it); OSError. `create` makes what is missing on the way."""
+    def open(self, *, create: bool = False, mend: bool = False) -> int:
+        """Open it as a folder (the caller closes it); OSError. `create` makes what is missing on the way.
+
+        `mend`: a folder of ours that units have locked is unlocked.
+        """
         if create:
             _make_root(self.root)
         current = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -56,7 +60,7 @@ class Place:
             try:
                 if create:
                     _make(current, part)
-                below = os.open(part, _FOLDER, dir_fd=current)
+                below = _open_mended(current, part) if mend else os.open(part, _FOLDER, dir_fd=current)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENOTDIR):
                     raise OSError(errno.ENOTDIR, "A folder is needed, not a link or a file", part) from error
@@ -80,6 +84,27 @@ def _make_root(root: str) -> None:
         where = os.fsdecode(error.filename or root)
         words = f"{error.strerror} (the profile's jobs_remote_dir may name a folder that its user may write to)"
         raise OSError(error.errno, words, where) from error
+
+
+def _open_mended(folder: int, name: str) -> int:
+    try:
+        opened = os.open(name, _FOLDER, dir_fd=folder)
+    except PermissionError:
+        _unlock(folder, name)
+        opened = os.open(name, _FOLDER, dir_fd=folder)
+    found = os.fstat(opened)
+    if found.st_mode & stat.S_IRWXU != stat.S_IRWXU and found.st_uid == os.getuid():
+        os.fchmod(opened, stat.S_IMODE(found.st_mode) | stat.S_IRWXU)
+    return opened
+
+
+def _unlock(folder: int, name: str) -> None:
+    """Let us into a folder; its name is never followed to another one."""
+    seen = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.chmod(f"/proc/self/fd/{seen}", stat.S_IRWXU)
+    finally:
+        os.close(seen)
 
 
 def _make(folder: int, name: str) -> None:

@@ -12,18 +12,21 @@ import traceback
 from shared.remote.agent import frames
 from shared.remote.agent.errors import RequestError, invalid
 from shared.remote.agent.exchange import Exchange
+from shared.remote.agent.hanging import PATIENCE_SECONDS, Hanging, does_not_answer
 from shared.remote.agent.verbs.table import Agent
 from shared.remote.common.durable import write_all
 
 MOST_REQUESTS = 128
 FAREWELL_SECONDS = 5.0
+LOOK_SECONDS = 1.0
 
 
 class Server:
     """Serves one pipe."""
 
-    def __init__(self, agent: Agent, incoming: int, outgoing: int) -> None:
+    def __init__(self, agent: Agent, hanging: Hanging, incoming: int, outgoing: int) -> None:
         self._agent = agent
+        self._hanging = hanging
         self._incoming = incoming
         self._outgoing = outgoing
         self._writing = threading.Lock()
@@ -34,6 +37,7 @@ class Server:
         """Greet, then serve until the end of the file; what is under way is given up and cleans up after itself."""
         # An empty line first: what a login shell printed before may not have ended with one.
         self._write(b"\nSTOKER-AGENT 1 " + os.urandom(8).hex().encode() + b"\n")
+        threading.Thread(target=self._watch_over, daemon=True).start()
         try:
             for kind, request, payload in frames.read_frames(self._incoming):
                 self._take(kind, request, payload)
@@ -81,14 +85,35 @@ class Server:
             traceback.print_exc()
             self._fail(exchange, RequestError("internal", f"the agent failed: {error!r}"))
         finally:
+            self._hanging.discard(exchange)
             with self._registered:
                 del self._exchanges[exchange.request]
+
+    def _watch_over(self) -> None:
+        """Answer for requests whose threads do not come back from the kernel; each goes on to cost its place."""
+        while True:
+            time.sleep(LOOK_SECONDS)
+            with self._registered:
+                exchanges = [exchange for exchange, _ in self._exchanges.values()]
+            for exchange in exchanges:
+                if not exchange.given_up and exchange.has_stood_still(PATIENCE_SECONDS):
+                    self._give_up_on(exchange)
+
+    def _give_up_on(self, exchange: Exchange) -> None:
+        if exchange.place is not None:
+            self._hanging.add(exchange, exchange.place)
+        try:
+            given_up = exchange.give_up(does_not_answer(exchange.place))
+        except OSError:
+            return  # nobody is there any more
+        if not given_up:
+            self._hanging.discard(exchange)
 
     def _fail(self, exchange: Exchange, error: RequestError) -> None:
         try:
             exchange.fail(error)
-        except OSError:
-            return  # nobody is there any more
+        except (OSError, RequestError):
+            return  # nobody is there any more, or it was answered for this thread
 
     def _write(self, data: bytes) -> None:
         with self._writing:

@@ -8,16 +8,24 @@ to the winner (a repeated request finds its own link), so the outcome is always 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import time
 
-from shared.remote.common.durable import read_small, write_new
+from shared.remote.common import untrusted
+from shared.remote.common.durable import write_new
 from shared.remote.common.layout import CLAIM
 
 RUNNER = "runner"
 REVOKED = "revoked"
+DAMAGED = "damaged"
+"""Of a claim that nobody can read: nobody may run the batch from then on, and nobody knows who did."""
+
+_LARGEST_BYTES = 16 * 1024
+_MOST_ENTRIES = 100_000
+"""Of a folder are looked at: there may be any number."""
 _RESTART = re.compile(re.escape(CLAIM) + r"\.r(\d{1,9})", re.ASCII)
 
 
@@ -63,22 +71,40 @@ class Claim:
 
 def read(folder: int, name: str = CLAIM) -> Claim | None:
     """Return the claim of the batch folder, None while nobody has it."""
-    data = read_small(folder, name)
+    try:
+        data = untrusted.read_small(folder, name, _LARGEST_BYTES)
+    except OSError as error:
+        if untrusted.is_somebodys_doing(error):
+            raise ClaimUnreadable(f"the file {name} is damaged: {error.strerror}") from error
+        raise
     if data is None:
         return None
     try:
-        record = json.loads(data)
-        claim = Claim(**{name: record[name] for name in Claim.__slots__})
-    except (ValueError, KeyError, TypeError) as error:
+        record = untrusted.decode(data)
+    except ValueError as error:
         raise ClaimUnreadable(f"the file {name} is damaged: {error}") from error
-    if claim.kind not in (RUNNER, REVOKED):
-        raise ClaimUnreadable(f"the file {name} is of the unknown kind {claim.kind!r}")
-    return claim
+    if not isinstance(record, dict) or not _is_sound(record):
+        raise ClaimUnreadable(f"the file {name} is damaged: it is not what a claim is")
+    if record["kind"] not in (RUNNER, REVOKED):
+        raise ClaimUnreadable(f"the file {name} is of the unknown kind {record['kind']!r}")
+    return Claim(**{slot: record[slot] for slot in Claim.__slots__})
+
+
+def _is_sound(record: dict[str, object]) -> bool:
+    texts = {"kind": 20, "host": 255, "boot_id": 64, "nonce": 64, "native_id": 128}
+    counts = {"restart": 10**9, "pid": 2**31 - 1, "start_time": 2**63 - 1}
+    return (
+        all(untrusted.is_text(record.get(name), longest) for name, longest in texts.items())
+        and all(untrusted.is_count(record.get(name), most) for name, most in counts.items())
+        and (record["native_id"] == "" or untrusted.is_native_id(record["native_id"]))
+        and untrusted.moment(record.get("at")) is not None
+    )
 
 
 def latest_restart(folder: int) -> int:
     """Return the highest restart that has a claim of its own; 0 without any."""
-    found = [_RESTART.fullmatch(name) for name in os.listdir(folder)]
+    with os.scandir(folder) as entries:
+        found = [_RESTART.fullmatch(entry.name) for entry in itertools.islice(entries, _MOST_ENTRIES)]
     return max((int(one[1]) for one in found if one), default=0)
 
 

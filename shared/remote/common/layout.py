@@ -20,6 +20,8 @@ RUNNER_LOG = "runner.log"
 LOGS = "logs"
 RESERVE_PREFIX = "reserve."
 ALIVE_PREFIX = "alive."
+LOCAL_PREFIX = "local-"
+"""Of the native ids of launches on the agent's own machine, each of which leaves a file of its own."""
 LOST_CLAIM_PREFIX = "lost-claim."
 
 CANNOT_START_EXIT = 78

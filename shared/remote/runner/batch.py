@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 
+from shared.remote.common import untrusted
 from shared.remote.common.layout import BATCH, FORMAT, UNITS
+
+LARGEST_BATCH_BYTES = 64 * 1024 * 1024
+LONGEST_UNIT_BYTES = 256 * 1024 * 1024
+"""More than a request may bring."""
 
 DEFAULT_OUTPUT_LIMIT_BYTES = 1024 * 1024
 DEFAULT_KILL_GRACE_SECONDS = 2.0
@@ -107,9 +113,9 @@ def _strings(value: object) -> list[str]:
 
 def load(folder: str) -> Batch:
     """Read batch.json of a batch folder; BatchInvalid or OSError."""
-    with open(os.path.join(folder, BATCH), "rb") as file:
+    with os.fdopen(untrusted.open_regular(os.path.join(folder, BATCH)), "rb") as file:
         try:
-            record = json.load(file)
+            record = untrusted.decode(file.read(LARGEST_BATCH_BYTES))
         except ValueError as error:
             raise BatchInvalid(f"{BATCH} is not JSON: {error}") from error
     if not isinstance(record, dict):
@@ -119,10 +125,10 @@ def load(folder: str) -> Batch:
 
 def attempts(folder: str) -> Iterator[Attempt]:
     """Yield the attempts in their order; BatchInvalid at a line that makes no sense."""
-    with open(os.path.join(folder, UNITS), "rb") as file:
-        for number, line in enumerate(file, start=1):
+    with os.fdopen(untrusted.open_regular(os.path.join(folder, UNITS)), "rb") as file:
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_UNIT_BYTES), b""), start=1):
             try:
                 record = json.loads(line)
                 yield Attempt(int(record["unit"]), int(record["attempt"]), dict(record["args"]))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise BatchInvalid(f"{UNITS} line {number} is not a unit: {error!r}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from shared.remote.common import untrusted
 from shared.remote.common.durable import write_all
 
 
@@ -17,7 +18,7 @@ class JsonLines:
 
     def __init__(self, folder: str, name: str) -> None:
         self._path = os.path.join(folder, name)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._descriptor = untrusted.open_regular(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self._length = os.fstat(self._descriptor).st_size
         self.count = self._whole_lines()
         self._heal()

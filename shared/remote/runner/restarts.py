@@ -7,14 +7,14 @@ thought dead: it looks for later claims before each unit, and stops.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
-from shared.remote.common import claims
+from shared.remote.common import claims, untrusted
 from shared.remote.common.layout import END, EVENTS, RESULTS
-from shared.remote.runner.batch import Attempt
+from shared.remote.runner.batch import LONGEST_UNIT_BYTES, Attempt
 
 TOO_OFTEN = "requeued more often than allowed"
 SUPERSEDED = "SLURM has started this launch again elsewhere"
@@ -75,14 +75,14 @@ class EarlierStarts:
 def _records(path: str) -> Iterator[dict[str, object]]:
     """Yield the lines that can be read: the last one may have been cut off with its writer."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below
+        file = os.fdopen(untrusted.open_regular(path), "rb")
     except FileNotFoundError:
         return
     with file:
-        for line in file:
+        for line in iter(partial(file.readline, LONGEST_UNIT_BYTES), b""):
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
+                record = untrusted.decode(line)
+            except ValueError:
                 continue
             if isinstance(record, dict):
                 yield record

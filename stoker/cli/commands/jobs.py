@@ -239,6 +239,9 @@ def show(context: typer.Context, job_id: options.JobId, *, as_json: options.Json
         )
     console.print()
     console.print(shown)
+    for batch in batches:
+        if batch.remark:
+            console.print(Text(f"batch {batch.index}: {plain(batch.remark)}", style="yellow"))
 
 
 @app.command("watch")

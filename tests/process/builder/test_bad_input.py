@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from shared.remote.builder.failures import Failure
 from shared.remote.builder.packages.manifest import check_executables, read_manifest
+from shared.remote.builder.packages.wheels import check_wheel
 from shared.remote.common.processes import is_zombie
 from tests.workshop.building import BuildingSite
 from tests.workshop.packages import MANIFEST, make_wheel, manifest, task_files
@@ -212,6 +214,38 @@ def test_a_wheel_that_would_fill_the_disk(site: BuildingSite) -> None:
     code, text = refused(site, source=site.sent(wheel))
     assert code == "wheel_too_large"
     assert "more than 200 times" in text
+
+
+@pytest.mark.parametrize("member", ["some_tasks-1.0.dist-info/METADATA", "some_tasks/zeros"])
+def test_a_wheel_that_holds_more_than_its_directory_says(tmp_path: Path, member: str) -> None:
+    files = task_files("some_tasks") | {"some_tasks/zeros": "0" * (40 * 1024 * 1024)}
+    wheel = make_wheel(tmp_path, "some-tasks", "1.0", files)
+    with zipfile.ZipFile(wheel) as archive:
+        content = archive.read("some_tasks-1.0.dist-info/METADATA") + b"x" * (40 * 1024 * 1024)
+    with zipfile.ZipFile(wheel, "a", zipfile.ZIP_DEFLATED) as archive:
+        if member.endswith("METADATA"):
+            archive.filelist.remove(archive.NameToInfo.pop(member))
+            archive.writestr(member, content)
+        # The directory is written anew when the file is closed.
+        archive.getinfo(member).file_size = 100
+        archive.comment = b"changed"
+    tracemalloc.start()
+    try:
+        with pytest.raises(Failure, match=r"holds more in .* than the 100 bytes") as failed:
+            check_wheel(str(wheel))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert failed.value.code == "wheel_too_large"
+
+
+def test_a_wheel_that_is_packed_in_a_way_whose_end_cannot_be_foreseen(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "some-tasks", "1.0", task_files("some_tasks"))
+    with zipfile.ZipFile(wheel, "a", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("some_tasks/zeros", bytes(1000))
+    with pytest.raises(Failure) as failed:
+        check_wheel(str(wheel))
+    assert failed.value.code == "wheel_unsafe"
 
 
 @pytest.mark.parametrize("name", ["../out.py", "/etc/out.py", "some_tasks/../../out.py", "some_tasks\\..\\out.py"])

@@ -75,8 +75,8 @@ def judge_slurm(evidence: SlurmEvidence, graces: Graces) -> GoOn | End:
     claim = files.claim
     if claim is not None and claim.kind == "revoked":
         return _revoked(evidence, files)
-    if claim is None:
-        return _unclaimed(evidence, files, graces)
+    if claim is None or claim.kind == "damaged":
+        return _unclaimed(evidence, files, graces) if claim is None else _damaged(evidence, files, graces)
     if files.end is not None and files.end.native_id != claim.native_id:
         # Only the launch that holds the claim has a say.
         files = msgspec.structs.replace(files, end=None)
@@ -88,6 +88,18 @@ def judge_slurm(evidence: SlurmEvidence, graces: Graces) -> GoOn | End:
     # The record of a launch may have been lost; what all launches have in common still tells it from strangers.
     holder = next(known, KnownLaunch(claim.native_id, 0.0))
     return _claimed(evidence, files, look_up(evidence, holder), graces)
+
+
+def _damaged(evidence: SlurmEvidence, files: Evidence, graces: Graces) -> GoOn | End:
+    """Nobody knows which launch holds it: the last one, as far as anybody knows."""
+    if not evidence.launches:
+        return End(ending=_cancelled_or(evidence, ending_again("revoked", "lost", GIVEN_UP)))
+    last = evidence.launches[-1]
+    if files.end is not None and files.end.native_id != last.native_id:
+        files = msgspec.structs.replace(files, end=None)
+    if files.end is not None and files.end.how == "complete":
+        return End(ending=ending_complete())
+    return _claimed(evidence, files, look_up(evidence, last), graces)
 
 
 def _claimed(evidence: SlurmEvidence, files: Evidence, sight: Sight, graces: Graces) -> GoOn | End:

@@ -14,10 +14,11 @@ import sys
 import time
 
 from shared.remote.agent.errors import from_os, invalid
+from shared.remote.agent.exchange import Exchange
 from shared.remote.agent.places import Place
 from shared.remote.agent.verbs.evidence import batch_place, is_alive, log_tail, read_claim
-from shared.remote.common import claims
-from shared.remote.common.layout import ALIVE_PREFIX, BATCH, RUNNER, RUNNER_LOG
+from shared.remote.common import claims, untrusted
+from shared.remote.common.layout import ALIVE_PREFIX, BATCH, LOCAL_PREFIX, RUNNER, RUNNER_LOG
 
 WORD_TIMEOUT_SECONDS = 15.0
 LOOK_SECONDS = 0.01
@@ -34,7 +35,7 @@ class _Launch:
         self.word = word
 
 
-def launch(job: Place, batches: list[str], kind: str, umask: int) -> dict[str, object]:
+def launch(job: Place, batches: list[str], kind: str, umask: int, exchange: Exchange) -> dict[str, object]:
     """Run the verb; `umask` is that of the units."""
     if kind != "local":
         raise invalid(f"this agent cannot launch anything of the kind {kind!r}", "kind")
@@ -42,6 +43,7 @@ def launch(job: Place, batches: list[str], kind: str, umask: int) -> dict[str, o
     for first in range(0, len(batches), AT_ONCE):
         started = {}
         for batch in batches[first : first + AT_ONCE]:
+            exchange.moved()
             outcome = _start(job, batch, umask)
             if isinstance(outcome, _Launch):
                 started[batch] = outcome
@@ -49,6 +51,7 @@ def launch(job: Place, batches: list[str], kind: str, umask: int) -> dict[str, o
                 answers[batch] = outcome
         deadline = time.monotonic() + WORD_TIMEOUT_SECONDS
         for batch, one in started.items():
+            exchange.moved()
             answers[batch] = _outcome(one, deadline)
     return {"batches": answers}
 
@@ -60,7 +63,7 @@ def _start(job: Place, batch: str, umask: int) -> _Launch | dict[str, object]:
     except FileNotFoundError:
         return _failed(f"there is no such batch: {place.shown}")
     try:
-        holder = read_claim(folder, place)
+        holder = read_claim(folder)
         if holder is not None:
             os.close(folder)
             return _held(holder)
@@ -76,7 +79,7 @@ def _start(job: Place, batch: str, umask: int) -> _Launch | dict[str, object]:
 
 def _is_file(name: str, folder: int | None) -> bool:
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        descriptor = untrusted.open_regular(name, folder=folder)
     except FileNotFoundError:
         return False
     os.close(descriptor)
@@ -84,20 +87,18 @@ def _is_file(name: str, folder: int | None) -> bool:
 
 
 def _spawn(job: Place, place: Place, folder: int, umask: int) -> _Launch:
-    native_id = f"local-{os.urandom(8).hex()}"
+    native_id = f"{LOCAL_PREFIX}{os.urandom(8).hex()}"
     listening, word = os.pipe2(os.O_CLOEXEC)
     alive = log = -1
     try:
         alive = _locked(folder, native_id)
-        log = os.open(
-            RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder
-        )
+        log = untrusted.open_regular(RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, folder=folder)
         command = [sys.executable, "-I", "-S", f"{job.shown}/{RUNNER}", place.shown, f"--native-id={native_id}"]
         command += [f"--word={word}", f"--umask={umask:o}", "--detach"]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(alive, word), start_new_session=True
         )
-        process.wait()  # it detaches at once: the runner is nobody's child
+        _wait(process)
     except OSError:
         os.close(listening)
         _forget(folder, native_id)
@@ -107,6 +108,15 @@ def _spawn(job: Place, place: Place, folder: int, umask: int) -> _Launch:
             if descriptor >= 0:
                 os.close(descriptor)
     return _Launch(place, folder, native_id, listening)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Wait until it has detached, which it does at once: the runner is nobody's child."""
+    try:
+        process.wait(WORD_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _locked(folder: int, native_id: str) -> int:
@@ -135,7 +145,7 @@ def _outcome(one: _Launch, deadline: float) -> dict[str, object]:
         word = _listen(one.word, deadline)
         while word == "" and is_alive(one.folder, one.native_id) and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)  # it closed the pipe without a word: it is about to end
-        holder = read_claim(one.folder, one.place)
+        holder = read_claim(one.folder)
         if holder is not None:
             return _held(holder)
         if word is None or (word == "" and is_alive(one.folder, one.native_id)):
@@ -167,6 +177,8 @@ def _listen(word: int, deadline: float) -> str | None:
 
 
 def _held(holder: claims.Claim) -> dict[str, object]:
+    if holder.kind == claims.DAMAGED:
+        return _failed("the batch cannot be run: its file claim makes no sense")
     if holder.kind == claims.REVOKED:
         return {"state": "revoked", "native_id": "", "message": "the batch was revoked"}
     return {"state": "launched", "native_id": holder.native_id, "message": ""}

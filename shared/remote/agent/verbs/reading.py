@@ -6,13 +6,14 @@ import os
 import stat
 import tarfile
 
+from shared.remote.agent import trees
 from shared.remote.agent.archives import file_head
-from shared.remote.agent.errors import RequestError, invalid
+from shared.remote.agent.errors import invalid
 from shared.remote.agent.exchange import Exchange
 from shared.remote.agent.frames import CHUNK_BYTES
 from shared.remote.agent.places import Place, parts_of
+from shared.remote.common import untrusted
 
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MOST_LEFT_OUT_NAMED = 1000
 
@@ -21,14 +22,12 @@ def read(place: Place, offset: int, limit: int | None, exchange: Exchange) -> No
     """Run the verb: what the file held when it was opened, from the offset on."""
     folder, name = place.open_parent()
     try:
-        descriptor = os.open(name, _FILE, dir_fd=folder)
+        descriptor = untrusted.open_regular(name, folder=folder)
     finally:
         os.close(folder)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise RequestError("refused", f"not a regular file: {place.shown}")
-        exchange.answer({"size": found.st_size, "offset": offset})
+        exchange.begin({"size": found.st_size, "offset": offset})
         end = found.st_size if limit is None else min(found.st_size, offset + limit)
         while offset < end:
             data = os.pread(descriptor, min(CHUNK_BYTES, end - offset), offset)
@@ -53,6 +52,7 @@ class _Fetch:
 
     def folder(self, descriptor: int, parts: tuple[str, ...]) -> None:
         for name in sorted(os.listdir(descriptor)):
+            self._exchange.moved()
             path = (*parts, name)
             if path in self._excluded:
                 continue
@@ -66,13 +66,16 @@ class _Fetch:
     def _entry(self, folder: int, name: str, path: tuple[str, ...]) -> None:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
+            if len(path) > trees.DEEPEST:
+                self._leave_out(path, "a folder that is nested too deeply")
+                return
             inside = os.open(name, _FOLDER, dir_fd=folder)
             try:
                 self.folder(inside, path)
             finally:
                 os.close(inside)
         elif stat.S_ISREG(found.st_mode):
-            descriptor = os.open(name, _FILE, dir_fd=folder)
+            descriptor = untrusted.open_regular(name, folder=folder)
             try:
                 self._file(descriptor, path)
             finally:
@@ -121,7 +124,7 @@ def fetch(place: Place, exclude: list[str], exchange: Exchange) -> None:
         raise invalid("exclude names the folder itself", "exclude")
     descriptor = place.open()
     try:
-        exchange.answer({})
+        exchange.begin({})
         walk = _Fetch(exchange, excluded)
         walk.folder(descriptor, ())
         walk.finish()

@@ -51,7 +51,7 @@ def cluster(user: str, request: dict[str, object], exchange: Exchange) -> None:
         "associations": ["sacctmgr", "--readonly", "--noheader", "--parsable2", "show", "assoc", "where"],
     }
     wanted["associations"] += [f"user={user}", f"format={_ASSOCIATION}"]
-    exchange.answer({})
+    exchange.begin({})
     said: dict[str, object] = {}
     seconds = _seconds(request)
     limits = {"associations": min(seconds, ASSOCIATIONS_SECONDS)}
@@ -83,7 +83,7 @@ def _note(said: dict[str, object], name: str, command: list[str], seconds: int, 
 
 def _tell(command: list[str], request: dict[str, object], exchange: Exchange) -> None:
     seconds = _seconds(request)
-    exchange.answer({})
+    exchange.begin({})
     try:
         ended = _run(command, seconds, LARGEST_OUTPUT_BYTES, exchange.send, exchange)
     except OSError as error:

@@ -29,7 +29,7 @@ def stage(place: Place, exchange: Exchange) -> dict[str, object]:
     try:
         if _exists(parent, name):
             return {"created": False}
-        delete_leftovers(parent, f"{PREFIX}{name}-")
+        delete_leftovers(parent, f"{PREFIX}{name}-", exchange.moved)
         temporary, inside = _make_temporary(parent, name)
         try:
             _unpack(inside, exchange)
@@ -38,10 +38,10 @@ def stage(place: Place, exchange: Exchange) -> dict[str, object]:
             except OSError as error:
                 if error.errno not in _TAKEN:
                     raise
-                delete(parent, temporary)
+                delete(parent, temporary, exchange.moved)
                 return {"created": False}
         except BaseException:
-            delete(parent, temporary)
+            delete(parent, temporary, exchange.moved)
             raise
         finally:
             os.close(inside)

@@ -22,11 +22,14 @@ from shared.remote.agent import commands
 from shared.remote.agent.errors import RequestError, invalid
 from shared.remote.agent.exchange import Exchange
 from shared.remote.agent.places import Place
-from shared.remote.common.durable import NEW_FILE, read_small, replace, write_all
+from shared.remote.common import untrusted
+from shared.remote.common.durable import NEW_FILE, replace, write_all
 from shared.remote.common.slurm import LAUNCH_LOGS, LAUNCHES
 
 WAIT_SECONDS = 30
 ANSWER_BYTES = 64 * 1024
+_INTENT_BYTES = 4096
+_EXIT_BYTES = 32
 _LOOK_SECONDS = 0.01
 _MARKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _UNDER_WAY = (errno.EWOULDBLOCK, errno.EACCES)
@@ -89,7 +92,7 @@ def _intend(folder: int, marker: str) -> int | None:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
-        found = read_small(folder, name)
+        found = untrusted.read_small(folder, name, _INTENT_BYTES)
         os.fsync(folder)
     except BaseException:
         os.close(descriptor)
@@ -165,7 +168,7 @@ def _recorded(folder: int, marker: str, wait_seconds: int, exchange: Exchange) -
 
 def _under_way(folder: int, marker: str) -> bool:
     try:
-        descriptor = os.open(f"{marker}.intent", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        descriptor = untrusted.open_regular(f"{marker}.intent", folder=folder)
     except FileNotFoundError as error:
         raise RequestError("unavailable", "sbatch could not be started: try again") from error
     try:
@@ -180,18 +183,24 @@ def _under_way(folder: int, marker: str) -> bool:
 
 
 def _text(folder: int, name: str) -> str:
-    return (read_small(folder, name, ANSWER_BYTES) or b"").decode("utf-8", "replace")
+    return (untrusted.read_small(folder, name, ANSWER_BYTES) or b"").decode("utf-8", "replace")
 
 
 def _exit_code(folder: int, marker: str) -> int | None:
     try:
-        return int(read_small(folder, f"{marker}.exit") or b"")
+        code = int(untrusted.read_small(folder, f"{marker}.exit", _EXIT_BYTES) or b"")
     except ValueError:
         return None
+    return code if abs(code) < 2**31 else None
 
 
 def _submitted_at(folder: int, marker: str) -> float:
     try:
-        return float(json.loads(read_small(folder, f"{marker}.intent") or b"")["submitted_at"])
-    except (ValueError, KeyError, TypeError) as error:
+        record = untrusted.decode(untrusted.read_small(folder, f"{marker}.intent", _INTENT_BYTES) or b"")
+        submitted_at = record["submitted_at"] if isinstance(record, dict) else None
+    except (ValueError, KeyError) as error:
         raise RequestError("refused", f"the file {marker}.intent is damaged: {error}") from error
+    moment = untrusted.moment(submitted_at)
+    if moment is None:
+        raise RequestError("refused", f"the file {marker}.intent is damaged")
+    return moment

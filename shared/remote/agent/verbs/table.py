@@ -13,6 +13,7 @@ from shared.remote.agent.commands import find_slurm
 from shared.remote.agent.environment import Identity
 from shared.remote.agent.errors import RequestError, from_os, invalid
 from shared.remote.agent.exchange import Exchange
+from shared.remote.agent.hanging import Hanging
 from shared.remote.agent.places import Place, Roots
 from shared.remote.agent.verbs import (
     ending,
@@ -35,8 +36,9 @@ VERSION = "1"
 class Agent:
     """Answers requests; the first one has to be `hello`, which names the roots."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, hanging: Hanging) -> None:
         self._identity = identity
+        self._hanging = hanging
         self._roots: Roots | None = None
 
     def answer(self, request: dict[str, object], exchange: Exchange) -> None:
@@ -48,7 +50,7 @@ class Agent:
         if self._roots is None:
             raise invalid("the first request has to be hello", "verb")
         if verb == "follow":
-            following.follow(self._roots, records(request, "targets"), exchange)
+            following.follow(self._roots, records(request, "targets"), exchange, self._hanging)
             return
         if verb in scheduler.QUERIES:
             scheduler.query(verb, request, exchange)
@@ -62,7 +64,8 @@ class Agent:
         run = _VERBS.get(verb)
         if run is None:
             raise invalid(f"there is no verb {verb!r}", "verb")
-        place = self._roots.place(request)
+        place = exchange.place = self._roots.place(request)
+        self._hanging.refuse(place)
         try:
             run(self._identity, place, request, exchange)
         except OSError as error:
@@ -101,7 +104,9 @@ def _stage(_identity: Identity, place: Place, _: dict[str, object], exchange: Ex
 
 
 def _launch(identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(launching.launch(place, strings(request, "batches"), text(request, "kind"), identity.umask))
+    exchange.answer(
+        launching.launch(place, strings(request, "batches"), text(request, "kind"), identity.umask, exchange)
+    )
 
 
 def _submit(identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
@@ -118,15 +123,15 @@ def _submit(identity: Identity, place: Place, request: dict[str, object], exchan
 
 
 def _find(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(evidence.find(place, strings(request, "batches"), texts(request, "native_ids")))
+    exchange.answer(evidence.find(place, strings(request, "batches"), texts(request, "native_ids"), exchange))
 
 
 def _revoke(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(ending.revoke(place, strings(request, "batches")))
+    exchange.answer(ending.revoke(place, strings(request, "batches"), exchange))
 
 
 def _cancel(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(ending.cancel(place, strings(request, "batches")))
+    exchange.answer(ending.cancel(place, strings(request, "batches"), exchange))
 
 
 def _read(_identity: Identity, place: Place, request: dict[str, object], exchange: Exchange) -> None:
@@ -139,11 +144,11 @@ def _fetch(_identity: Identity, place: Place, request: dict[str, object], exchan
 
 
 def _remove(_identity: Identity, place: Place, _: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(removing.remove(place))
+    exchange.answer(removing.remove(place, exchange))
 
 
 def _measure(_identity: Identity, place: Place, _: dict[str, object], exchange: Exchange) -> None:
-    exchange.answer(removing.measure(place))
+    exchange.answer(removing.measure(place, exchange))
 
 
 _VERBS: dict[str, Callable[[Identity, Place, dict[str, object], Exchange], None]] = {

@@ -26,6 +26,8 @@ HIGHEST_RATIO = 200
 SMALL_BYTES = 50 * 1024 * 1024
 """Up to here the ratio does not matter."""
 _MOST_HEADER_BYTES = 1024 * 1024
+_MOST_HEADERS_BYTES = 256 * 1024 * 1024
+"""Of all files together."""
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)-(?P<version>[0-9][A-Za-z0-9.!+_]*)\.tar\.gz")
 _BLOCK_BYTES = 512
 
@@ -51,16 +53,18 @@ class ArchiveName:
 class _Measured(io.RawIOBase):
     """Passes on so many bytes as were allowed: a header cannot claim the memory, nor a file the disk."""
 
-    def __init__(self, source: gzip.GzipFile, file_name: str) -> None:
+    def __init__(self, source: gzip.GzipFile, file_name: str, most: int) -> None:
         super().__init__()
         self._source = source
         self._file_name = file_name
+        self._left = most
         self.allowed = 0
 
     def read(self, size: int = -1) -> bytes:
         data = self._source.read(max(0, size))
         self.allowed -= len(data)
-        if self.allowed < 0:
+        self._left -= len(data)
+        if min(self.allowed, self._left) < 0:
             raise Failure("archive_too_large", f"{self._file_name} has headers that are too large")
         return data
 
@@ -100,7 +104,7 @@ def _members(path: str, name: ArchiveName) -> Iterator[tuple[list[str], tarfile.
     most = min(MOST_BYTES, max(SMALL_BYTES, HIGHEST_RATIO * os.path.getsize(path)))
     try:
         with gzip.open(path, "rb") as packed:
-            source = _Measured(packed, name.file_name)
+            source = _Measured(packed, name.file_name, most + _MOST_HEADERS_BYTES)
             source.allowed = _MOST_HEADER_BYTES
             with tarfile.open(fileobj=source, mode="r|", bufsize=_BLOCK_BYTES) as archive:
                 for member in archive:

@@ -87,7 +87,7 @@ def _task(task: object, index: int) -> dict[str, object]:
     if not isinstance(task, dict):
         raise _wrong(f"task_list[{index}] is not an object")
     name = task.get("name")
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise _wrong(f"task_list[{index}] has no name")
     for field in (NON_PARALLEL, PARALLEL):
         _executable(task.get(field), f"task {name!r}: {field}")

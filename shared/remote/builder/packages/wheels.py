@@ -6,7 +6,11 @@ import email.parser
 import os
 import posixpath
 import stat
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from shared.remote.builder.failures import Failure
 from shared.remote.builder.packages.inspection import MANIFEST
@@ -23,6 +27,8 @@ HIGHEST_RATIO = 200
 SMALL_BYTES = 50 * 1024 * 1024
 """Up to here the ratio does not matter."""
 _MOST_METADATA_BYTES = 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+_LOCAL_HEAD = struct.Struct("<4s22xHH")
 
 
 def check_wheel(path: str) -> WheelName:
@@ -32,8 +38,12 @@ def check_wheel(path: str) -> WheelName:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_entries(entries, os.path.getsize(path), name.file_name)
-            _check_metadata(archive, name)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.LargeZipFile) as error:
+            with open(path, "rb") as file:
+                _check_metadata(archive, file, name)
+                for entry in entries:
+                    for _ in _content(file, entry, name.file_name):
+                        pass
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error, struct.error) as error:
         raise Failure("wheel_not_zip", f"{name.file_name} is not a zip file, as wheels are: {error}") from error
     return name
 
@@ -55,7 +65,34 @@ def _check_entries(entries: list[zipfile.ZipInfo], packed: int, file_name: str) 
             raise Failure("wheel_unsafe", f"{file_name} holds a link: {entry.filename!r}")
 
 
-def _check_metadata(archive: zipfile.ZipFile, name: WheelName) -> None:
+def _content(file: BinaryIO, entry: zipfile.ZipInfo, file_name: str) -> Iterator[bytes]:
+    """Yield what comes out of an entry; Failure once that is more than its directory says.
+
+    Anybody may write anything into the directory of a zip file.
+    """
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Failure("wheel_unsafe", f"{file_name} holds {entry.filename!r}, packed in a way that wheels never are")
+    file.seek(entry.header_offset)
+    magic, name_length, more_length = _LOCAL_HEAD.unpack(file.read(_LOCAL_HEAD.size))
+    if magic != b"PK\x03\x04":
+        raise zipfile.BadZipFile(f"there is no entry where {entry.filename!r} is to be")
+    file.seek(name_length + more_length, os.SEEK_CUR)
+    left, packed = entry.file_size, entry.compress_size
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS) if entry.compress_type == zipfile.ZIP_DEFLATED else None
+    while packed > 0 and (data := file.read(min(packed, _CHUNK_BYTES))):
+        packed -= len(data)
+        piece = b""
+        while data or len(piece) == _CHUNK_BYTES:
+            piece = data if inflated is None else inflated.decompress(data, _CHUNK_BYTES)
+            data = b"" if inflated is None else inflated.unconsumed_tail
+            left -= len(piece)
+            if left < 0:
+                text = f"{file_name} holds more in {entry.filename!r} than the {entry.file_size:,} bytes it says"
+                raise Failure("wheel_too_large", text)
+            yield piece
+
+
+def _check_metadata(archive: zipfile.ZipFile, file: BinaryIO, name: WheelName) -> None:
     entry = next((one for one in archive.infolist() if _is_metadata_of(name, one.filename)), None)
     if entry is None:
         member = f"{name.stem}.dist-info/METADATA"
@@ -63,7 +100,7 @@ def _check_metadata(archive: zipfile.ZipFile, name: WheelName) -> None:
     member = entry.filename
     if entry.file_size > _MOST_METADATA_BYTES:
         raise Failure("wheel_too_large", f"{member} has {entry.file_size:,} bytes")
-    text = archive.read(entry).decode("utf-8", "replace")
+    text = b"".join(_content(file, entry, name.file_name)).decode("utf-8", "replace")
     headers = email.parser.HeaderParser().parsestr(text)
     found, version = headers.get("Name", ""), headers.get("Version", "")
     if normalised(found) != normalised(name.package) or not _same_version(version, name.version):
@@ -87,7 +124,7 @@ def _same_version(one: str, other: str) -> bool:
 def read_wheel_manifest(path: str) -> dict[str, object]:
     """Return the checked manifest in a wheel that was checked before; Failure where no good one is in it."""
     file_name = os.path.basename(path)
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         members = {entry.filename: entry for entry in archive.infolist()}
         found = [member for member in members if posixpath.basename(member) == MANIFEST]
         if not found:
@@ -96,7 +133,7 @@ def read_wheel_manifest(path: str) -> dict[str, object]:
             raise Failure("manifest_ambiguous", f"{file_name} holds more than one manifest: {', '.join(found)}")
         if members[found[0]].file_size > MOST_MANIFEST_BYTES:
             raise Failure("manifest_invalid", f"the manifest has more than {MOST_MANIFEST_BYTES:,} bytes")
-        manifest = parse_manifest(archive.read(found[0]))
+        manifest = parse_manifest(b"".join(_content(file, members[found[0]], file_name)))
     folder = posixpath.dirname(found[0])
     check_executables(manifest, folder or file_name, lambda name: posixpath.normpath(f"{folder}/{name}") in members)
     return manifest

@@ -58,6 +58,10 @@ def collect(path: str, limit_bytes: int) -> tuple[bytes | None, dict[str, str] |
     if not data.strip():
         return None, reason("invalid_output", "the out file is not valid JSON: it is empty")
     try:
-        return compact(data), None
+        output = compact(data)
     except (ValueError, RecursionError) as error:
         return None, reason("invalid_output", f"the out file is not valid JSON: {error}")
+    if len(output) > limit_bytes:  # numbers such as 1e15 are longer when they are written out
+        text = f"the out file would have {len(output):,} bytes on one line, the limit is {limit_bytes:,}"
+        return None, reason("output_too_large", text)
+    return output, None

@@ -7,6 +7,7 @@ import os
 import resource
 import time
 
+from shared.remote.common import untrusted
 from shared.remote.common.layout import LOGS
 from shared.remote.runner.batch import Attempt
 
@@ -26,7 +27,7 @@ class Slot:
     def __init__(self, folder: str, number: int) -> None:
         self.number = number
         path = os.path.join(folder, LOGS, f"slot-{number}.log")
-        self.log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self.log = untrusted.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self.arguments_file = os.path.join(folder, f"arguments-{number}.json")
         self.output_file = os.path.join(folder, f"output-{number}.json")
 
