@@ -185,8 +185,8 @@ async def scenario(url: str, taken: list[tuple[Any, ...]], *, retries: bool) -> 
         async with database.read() as connection:
             read = await read_stream(connection, after=0, owner=None, job_id=JOB)
         assert read == given_now
-        assert [event.sequence for event in read] == list(range(1, len(read) + 1))
-        assert len([event for event in read if event.state in FINAL_JOB_STATES]) <= 1
+        assert [event.sequence for event, _ in read] == list(range(1, len(read) + 1))
+        assert len([event for event, _ in read if event.state in FINAL_JOB_STATES]) <= 1
     finally:
         await database.close()
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Annotated
 
-import msgspec
 from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, QueryParameter
@@ -14,14 +13,11 @@ from litestar.response import Stream
 from services.executor.controllers.answers import CallerRequest, streams
 from services.executor.controllers.services import Services
 from services.executor.events import EventStream
-from stoker.contracts.events import JobEvent
 
 _COMMENT_SECONDS = 15.0
 # Then the client connects again, and its key is looked at again.
 _LONGEST_SECONDS = 3600.0
 _LARGEST = 2**53
-
-_encode = msgspec.json.Encoder().encode
 
 
 class EventsController(Controller):
@@ -75,10 +71,6 @@ async def _follow(
     with stream.reader(after=after, owner=owner, job_id=job_id) as reader:
         while time.monotonic() < until and not stopping.is_set():
             if found := await reader.more():
-                yield b"".join(map(_written, found))
+                yield b"".join(told.written for told in found)
             elif not await reader.wait(_COMMENT_SECONDS, stopping):
                 yield b": still here\n\n"
-
-
-def _written(event: JobEvent) -> bytes:
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.position, event.type.encode(), _encode(event))

@@ -10,10 +10,9 @@ from services.executor.model.absent import no_such_job
 from services.executor.model.endings import NEVER_STARTED, ending_unstarted
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.model.unit_changes import UnitChanges
-from services.executor.progress.batch_end import end_batch
 from services.executor.progress.next_attempts import plan_next
 from services.executor.progress.settle import settle
-from services.executor.repositories.batches import batches_of
+from services.executor.repositories.batches import end_planned_batches
 from services.executor.repositories.jobs import find_job, lock_job, request_cancel
 from services.executor.repositories.rows import JobRow
 from shared.service.database.transactions import Database
@@ -69,7 +68,6 @@ async def _request(connection: AsyncConnection, job: JobRow, caller: Caller) -> 
         changes = UnitChanges()
         # A batch that is still `planned` is launched only after a transaction under the same lock, which
         # will find it revoked: nothing of it can be on its way.
-        for batch in await batches_of(connection, job.id, ("planned",)):
-            await end_batch(connection, job, batch, _NOT_LAUNCHED, changes, before=("planned",))
+        changes.move_many(await end_planned_batches(connection, job.id, _NOT_LAUNCHED, now), "waiting", "cancelled")
         await plan_next(connection, job, changes)
         await settle(connection, job, changes)

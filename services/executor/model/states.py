@@ -6,6 +6,7 @@ order therefore changes nothing.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from stoker.contracts.jobs import FINAL_JOB_STATES, FINAL_UNIT_STATES, BatchState, Counts, JobState, Reason
 
@@ -37,6 +38,7 @@ _UNIT_ORDER: Mapping[str, int] = {
     "lost": 2,
 }
 
+BATCH_STATES: tuple[BatchState, ...] = get_args(BatchState)
 FINAL_BATCH_STATES: frozenset[str] = frozenset({"ended", "revoked", "lost"})
 
 
@@ -112,6 +114,7 @@ def vars_of(counts: Counts) -> dict[str, int]:
 
 
 __all__ = [
+    "BATCH_STATES",
     "FINAL_BATCH_STATES",
     "FINAL_JOB_STATES",
     "FINAL_UNIT_STATES",

@@ -12,7 +12,14 @@ from services.executor.model.endings import CANCELLED_BETWEEN
 from services.executor.model.unit_changes import UnitChanges
 from services.executor.planning.growth import Growth, shape_of
 from services.executor.repositories.attempts import cancel_waiting, ends_of_attempts, waiting_units
-from services.executor.repositories.batches import NewBatch, add_batch, last_batch, take_over, unbegun_units
+from services.executor.repositories.batches import (
+    NewBatch,
+    add_batch,
+    last_batch_index,
+    most_at_once,
+    take_over,
+    unbegun_units,
+)
 from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.repositories.stored_submit import submit_of
 
@@ -29,10 +36,9 @@ async def launch_again(connection: AsyncConnection, batch: BatchRow) -> None:
     fruitless = 0 if has_begun else batch.fruitless + 1
     if not count or fruitless >= MOST_FRUITLESS:
         return
-    last, _ = await last_batch(connection, batch.job_id)
     new = NewBatch(
         job_id=batch.job_id,
-        batch_index=last + 1,
+        batch_index=1 + await last_batch_index(connection, batch.job_id),
         parallel=min(batch.parallel, count),
         memory_growth=batch.memory_growth,
         time_growth=batch.time_growth,
@@ -57,7 +63,8 @@ async def plan_next(connection: AsyncConnection, job: JobRow, changes: UnitChang
     for index in waiting:
         phase = 1 if compound and index > 0 else 0
         groups[msgspec.structs.replace(growths.get(index, Growth()), phase=phase)].append(index)
-    last, most = await last_batch(connection, job.id)
+    last = await last_batch_index(connection, job.id)
+    most = await most_at_once(connection, job.id) if job.placement == "local" else 1
     for growth, indices in groups.items():
         shape = shape_of(job, growth, len(indices), most)
         for first in range(0, len(indices), shape.tasks_per_job):

@@ -4,16 +4,20 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.model.states import FINAL_BATCH_STATES
+from services.executor.model.endings import Ending
+from services.executor.model.json_text import encode
+from services.executor.model.states import BATCH_STATES
 from services.executor.repositories.rows import BatchRow, LaunchedBatch
 from services.executor.repositories.tables import NO_BATCH, attempts, batches, jobs, units
 from shared.service.ids import new_id
 from stoker.contracts.jobs import BatchState
 
 _batch: Select[*tuple[Any, ...]] = select(*BatchRow.columns(batches))
+
+_NAMED_AT_ONCE = 1000
 
 
 class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +66,7 @@ async def launched_batches(connection: AsyncConnection) -> list[LaunchedBatch]:
     query: Select[*tuple[Any, ...]] = (
         select(*LaunchedBatch.columns(batches, jobs))
         .join(jobs, jobs.c.id == batches.c.job_id)
-        .where(batches.c.state.not_in({*FINAL_BATCH_STATES, "planned"}), batches.c.native_id.is_not(None))
+        .where(batches.c.ended_at.is_(None), batches.c.state != "planned", batches.c.native_id.is_not(None))
         .order_by(batches.c.id)
     )
     return [LaunchedBatch(*row) for row in await connection.execute(query)]
@@ -76,25 +80,21 @@ async def batch_at(connection: AsyncConnection, job_id: str, index: int) -> Batc
 
 
 async def batch_states(connection: AsyncConnection, job_id: str) -> set[BatchState]:
-    """In which states a job's batches are."""
-    query = select(batches.c.state).where(batches.c.job_id == job_id).distinct()
-    return set((await connection.execute(query)).scalars())
+    """In which states a job's batches are: a look into the index for each state, however many batches there are."""
+    looks = [
+        exists().where(batches.c.job_id == job_id, batches.c.state == state).label(state) for state in BATCH_STATES
+    ]
+    found = (await connection.execute(select(*looks))).one()
+    return {state for state, there in zip(BATCH_STATES, found, strict=True) if there}
 
 
 async def add_batch(connection: AsyncConnection, batch: NewBatch, indices: Sequence[int]) -> None:
     """Store a batch of units (their indices, ascending) that wait for one."""
     values = {**msgspec.structs.asdict(batch), "id": new_id(), "state": "planned", "unit_count": len(indices)}
     await connection.execute(insert(batches).values(**values))
-    for first, final in _runs(indices):
-        await connection.execute(
-            update(units)
-            .where(
-                units.c.job_id == batch.job_id,
-                units.c.unit_index.between(first, final),
-                units.c.batch_index == NO_BATCH,
-            )
-            .values(batch_index=batch.batch_index)
-        )
+    waiting = [units.c.job_id == batch.job_id, units.c.batch_index == NO_BATCH]
+    for some in _stretches(indices):
+        await connection.execute(update(units).where(*waiting, some).values(batch_index=batch.batch_index))
 
 
 async def unbegun_units(connection: AsyncConnection, batch: BatchRow) -> tuple[int, bool]:
@@ -122,22 +122,51 @@ def _waiting(batch: BatchRow) -> tuple[ColumnElement[bool], ...]:
     return (*of_batch, units.c.state == "waiting")
 
 
-def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the stretches of consecutive numbers: a statement for each, not for each unit."""
-    start = before = indices[0]
-    for index in indices[1:]:
-        if index != before + 1:
-            yield start, before
-            start = index
-        before = index
-    yield start, before
+def _stretches(indices: Sequence[int]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that choose units together: all of them where none is left out between, else some by name."""
+    if indices[-1] - indices[0] == len(indices) - 1:
+        yield units.c.unit_index.between(indices[0], indices[-1])
+        return
+    for first in range(0, len(indices), _NAMED_AT_ONCE):
+        yield units.c.unit_index.in_(indices[first : first + _NAMED_AT_ONCE])
 
 
-async def last_batch(connection: AsyncConnection, job_id: str) -> tuple[int, int]:
-    """The highest index of a job's batches, and how many units at most one of them runs at once."""
-    query = select(func.max(batches.c.batch_index), func.max(batches.c.parallel)).where(batches.c.job_id == job_id)
-    index, parallel = (await connection.execute(query)).one()
-    return index, parallel
+async def last_batch_index(connection: AsyncConnection, job_id: str) -> int:
+    """The highest index of a job's batches."""
+    query = select(func.max(batches.c.batch_index)).where(batches.c.job_id == job_id)
+    index: int = (await connection.execute(query)).scalar_one()
+    return index
+
+
+async def most_at_once(connection: AsyncConnection, job_id: str) -> int:
+    """How many units at most one of a job's batches runs at once."""
+    query = select(func.max(batches.c.parallel)).where(batches.c.job_id == job_id)
+    parallel: int = (await connection.execute(query)).scalar_one()
+    return parallel
+
+
+async def end_planned_batches(connection: AsyncConnection, job_id: str, ending: Ending, at: float) -> int:
+    """End all batches of a locked job that nobody has begun to launch, and their units; returns how many units.
+
+    In two statements, whatever their number. Nothing of them has run, so there is nothing to add up, and no attempt
+    to be followed by another.
+    """
+    planned = select(batches.c.batch_index).where(batches.c.job_id == job_id, batches.c.state == "planned")
+    outcome, reason = ending.waiting
+    of_planned = update(units).where(
+        units.c.job_id == job_id, units.c.state == "waiting", units.c.batch_index.in_(planned)
+    )
+    ended = await connection.execute(of_planned.values(state=outcome, reason=encode(reason)))
+    values = {
+        "state": ending.batch_state,
+        "ended_at": at,
+        "reason": None if ending.batch_reason is None else encode(ending.batch_reason),
+        "note": None,
+        "estimated_start": None,
+    }
+    of_job = update(batches).where(batches.c.job_id == job_id, batches.c.state == "planned")
+    await connection.execute(of_job.values(**values))
+    return ended.rowcount
 
 
 async def add_up(connection: AsyncConnection, batch: BatchRow) -> None:

@@ -8,7 +8,6 @@ from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories.rows import ActivityJob, ActivityRow, EnvironmentRow, StoredFile, TaskRow
 from services.executor.repositories.tables import environment_files, environments, jobs, tasks, units
 
@@ -131,7 +130,7 @@ async def forget_file(connection: AsyncConnection, environment_id: str) -> None:
 async def user_of(connection: AsyncConnection, environment_id: str) -> str | None:
     """Id of a job that is not final and runs a task of this environment, if there is one."""
     query = select(jobs.c.id).where(
-        jobs.c.environment_id == environment_id, jobs.c.kind == "work", jobs.c.state.not_in(FINAL_JOB_STATES)
+        jobs.c.environment_id == environment_id, jobs.c.kind == "work", jobs.c.ended_at.is_(None)
     )
     found: str | None = (await connection.execute(query.limit(1))).scalar_one_or_none()
     return found

@@ -65,8 +65,8 @@ async def append_event(
     )
 
 
-async def give_positions(connection: AsyncConnection, limit: int = 1000) -> list[JobEvent]:
-    """Give committed events their place in the stream; returns them in that order.
+async def give_positions(connection: AsyncConnection, limit: int = 1000) -> list[tuple[JobEvent, str]]:
+    """Give committed events their place in the stream; returns them in that order, each with its owner.
 
     One giver at a time (the row of `stream` is locked), and only committed events are visible to it: so positions
     appear in order, and no event ever appears behind a position that a reader has passed.
@@ -75,18 +75,18 @@ async def give_positions(connection: AsyncConnection, limit: int = 1000) -> list
         await connection.execute(select(stream.c.last_position).where(stream.c.id == 1).with_for_update())
     ).scalar_one()
     query = (
-        select(events.c.job_id, events.c.sequence, events.c.data)
+        select(events.c.job_id, events.c.sequence, events.c.data, events.c.owner)
         .where(events.c.position.is_(None))
         .order_by(events.c.job_id, events.c.sequence)
         .limit(limit)
     )
     rows = (await connection.execute(query)).all()
     positioned = [
-        msgspec.structs.replace(_EVENT.decode(row.data), position=position)
+        (msgspec.structs.replace(_EVENT.decode(row.data), position=position), row.owner)
         for position, row in enumerate(rows, last + 1)
     ]
     if positioned:
-        places = [{"b_job": e.job_id, "b_sequence": e.sequence, "b_position": e.position} for e in positioned]
+        places = [{"b_job": e.job_id, "b_sequence": e.sequence, "b_position": e.position} for e, _ in positioned]
         await connection.execute(_give_position, places)
         await connection.execute(update(stream).where(stream.c.id == 1).values(last_position=last + len(rows)))
     return positioned
@@ -94,15 +94,15 @@ async def give_positions(connection: AsyncConnection, limit: int = 1000) -> list
 
 async def read_stream(
     connection: AsyncConnection, *, after: int, owner: str | None, job_id: str | None, limit: int = 500
-) -> list[JobEvent]:
-    """Events behind position `after`, of one owner (None: of all) and one job (None: of all), in order."""
-    query = select(events.c.position, events.c.data).where(events.c.position > after)
+) -> list[tuple[JobEvent, str]]:
+    """Events behind position `after`, of one owner (None: all) and one job (None: all), in order, with owners."""
+    query = select(events.c.position, events.c.data, events.c.owner).where(events.c.position > after)
     if owner is not None:
         query = query.where(events.c.owner == owner)
     if job_id is not None:
         query = query.where(events.c.job_id == job_id)
     rows = (await connection.execute(query.order_by(events.c.position).limit(limit))).all()
-    return [msgspec.structs.replace(_EVENT.decode(row.data), position=row.position) for row in rows]
+    return [(msgspec.structs.replace(_EVENT.decode(row.data), position=row.position), row.owner) for row in rows]
 
 
 async def unpositioned(connection: AsyncConnection) -> bool:

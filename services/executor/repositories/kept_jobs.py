@@ -53,7 +53,7 @@ async def unmeasured(connection: AsyncConnection, *, without: Collection[str], l
 
 async def unended(connection: AsyncConnection, owner: str | None, limit: int) -> list[JobSource]:
     """Jobs that have not ended, of one owner or of all, the newest first."""
-    query = _source.where(jobs.c.state.not_in(FINAL_JOB_STATES), _IS_WORK)
+    query = _source.where(jobs.c.ended_at.is_(None), _IS_WORK)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
     rows = await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))

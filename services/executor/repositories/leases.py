@@ -1,10 +1,26 @@
 """Which executor drives a job. By the database's clock; it spares double effort, it fences nothing."""
 
-from sqlalchemy import ColumnElement, Float, and_, exists, func, literal_column, or_, select, type_coerce, update
+from collections.abc import Collection
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    and_,
+    exists,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.model.states import FINAL_BATCH_STATES, FINAL_JOB_STATES
+from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories.tables import batches, jobs
+
+_FOUND_AT_ONCE = 32
 
 
 def database_now(connection: AsyncConnection) -> ColumnElement[float]:
@@ -15,26 +31,45 @@ def database_now(connection: AsyncConnection) -> ColumnElement[float]:
 
 
 def _dispatchable() -> ColumnElement[bool]:
-    of_job = batches.c.job_id == jobs.c.id
+    # What has no end is in an index of its own, however long the history is.
+    of_job = and_(batches.c.job_id == jobs.c.id, batches.c.ended_at.is_(None))
     to_launch = exists().where(and_(of_job, batches.c.state.in_(("planned", "launching"))))
-    to_stop = and_(
-        jobs.c.cancel_requested_at.is_not(None),
-        exists().where(and_(of_job, batches.c.state.not_in(FINAL_BATCH_STATES))),
-    )
-    return and_(jobs.c.state.not_in(FINAL_JOB_STATES), or_(to_launch, to_stop))
+    to_stop = and_(jobs.c.cancel_requested_at.is_not(None), exists().where(of_job))
+    return and_(jobs.c.ended_at.is_(None), or_(to_launch, to_stop))
 
 
-async def find_work(connection: AsyncConnection, holder: str, limit: int) -> list[str]:
-    """Ids of the jobs with something to stage, launch or stop whose turn has come and that nobody else drives."""
+async def find_work(
+    connection: AsyncConnection,
+    holder: str,
+    *,
+    without_ids: Collection[str] = (),
+    without_resources: Collection[str] = (),
+    without_owners: Collection[tuple[str, str]] = (),
+) -> list[tuple[str, str, str, float]]:
+    """The jobs with something to stage, launch or stop whose turn has come and that nobody else drives.
+
+    Each as (id, resource, owner, when it last changed), some at a time, the first ones first. `without_owners` are
+    those of one resource: (resource, owner).
+    """
     now = database_now(connection)
     free = or_(jobs.c.lease_holder == holder, jobs.c.lease_until < now)
+    elsewhere = [
+        not_(and_(jobs.c.resource_id == resource_id, jobs.c.owner == owner)) for resource_id, owner in without_owners
+    ]
     query = (
-        select(jobs.c.id)
-        .where(_dispatchable(), free, jobs.c.next_try_at <= now)
+        select(jobs.c.id, jobs.c.resource_id, jobs.c.owner, jobs.c.updated_at)
+        .where(
+            _dispatchable(),
+            free,
+            jobs.c.next_try_at <= now,
+            jobs.c.id.not_in(without_ids),
+            jobs.c.resource_id.not_in(without_resources),
+            *elsewhere,
+        )
         .order_by(jobs.c.next_try_at, jobs.c.id)
-        .limit(limit)
+        .limit(_FOUND_AT_ONCE)
     )
-    return list((await connection.execute(query)).scalars())
+    return [tuple(row) for row in await connection.execute(query)]
 
 
 async def acquire(connection: AsyncConnection, job_id: str, holder: str, seconds: float) -> bool:

@@ -32,6 +32,8 @@ Id = String(26)
 NO_BATCH = -1
 """`units.batch_index` of a unit that waits for a batch of its next attempt."""
 _UNMEASURED = text("ended_at IS NOT NULL AND disk_bytes IS NULL")
+_UNENDED = text("ended_at IS NULL")
+"""Few among many: what looks for work, or for what is to be watched, must not grow with history."""
 
 jobs = Table(
     "jobs",
@@ -80,8 +82,11 @@ jobs = Table(
     Column("idempotency_key", Text),
     Column("body_sha256", String(64)),
     UniqueConstraint("key_id", "idempotency_key"),
-    Index("ix_jobs_state", "state"),
+    Index("ix_jobs_state_id", "state", "id"),
     Index("ix_jobs_owner_id", "owner", "id"),
+    Index("ix_jobs_owner_state_id", "owner", "state", "id"),
+    Index("ix_jobs_name_id", "name", "id"),
+    Index("ix_jobs_unended", "next_try_at", "id", postgresql_where=_UNENDED, sqlite_where=_UNENDED),
     Index("ix_jobs_profile_id", "profile_id"),
     Index("ix_jobs_ended_at", "ended_at"),
     Index("ix_jobs_environment_id", "environment_id"),
@@ -135,7 +140,8 @@ batches = Table(
     Column("cpu_seconds", Float),
     Column("peak_memory_bytes", BigInteger),
     UniqueConstraint("job_id", "batch_index"),
-    Index("ix_batches_state", "state"),
+    Index("ix_batches_job_id_state", "job_id", "state"),
+    Index("ix_batches_unended", "job_id", "state", postgresql_where=_UNENDED, sqlite_where=_UNENDED),
 )
 
 # Calls of sbatch, each under a marker of its own, by which SLURM knows it too. A batch may be in several of them.
@@ -178,6 +184,7 @@ units = Table(
     Column("log_from", BigInteger),
     Column("log_to", BigInteger),
     Index("ix_units_job_id_state", "job_id", "state", "unit_index"),
+    Index("ix_units_batch", "job_id", "batch_index", "unit_index"),
 )
 
 # Attempts that another one followed; the latest is in the unit's row.

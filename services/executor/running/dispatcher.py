@@ -22,6 +22,7 @@ from services.executor.repositories.jobs import lock_job, update_job
 from services.executor.repositories.rows import BatchRow, JobRow
 from services.executor.resources.agents import JobAgents, batch_folder_of, batch_name, folder_of
 from services.executor.running.batch_file import StagingLimits
+from services.executor.running.places import Due, Taken
 from services.executor.running.staging import batch_entries, job_entries
 from shared.pipes import AgentConnection, LaunchOutcome, Refused, Revocation
 from shared.service.bus import Bus
@@ -67,10 +68,17 @@ class Dispatcher:
         self._lease_seconds = lease_seconds
         self._longest_pause_seconds = longest_pause_seconds
 
-    async def find_work(self, limit: int) -> list[str]:
-        """Ids of the jobs whose turn it is."""
+    async def find_work(self, taken: Taken) -> list[Due]:
+        """Jobs whose turn it is, and that may have a place."""
         async with self._database.read() as connection:
-            return await leases.find_work(connection, self._holder, limit)
+            found = await leases.find_work(
+                connection,
+                self._holder,
+                without_ids=taken.job_ids,
+                without_resources=taken.resource_ids,
+                without_owners=taken.owners,
+            )
+        return [Due(*one) for one in found]
 
     async def drive(self, job_id: str) -> None:
         """Do what the job needs now. Never raises for what went wrong with the job: that is in its row afterwards."""

@@ -1,6 +1,8 @@
 """What the executor does by itself: dispatching and collecting; started and stopped as one."""
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +11,7 @@ import msgspec
 
 from services.executor.running.collector import Collector
 from services.executor.running.dispatcher import Dispatcher
+from services.executor.running.places import Due, Places
 from shared.service.bus import RECONNECTED, Bus
 from shared.service.logs import get_logger
 from stoker.contracts.watches import OBSERVATIONS_CHANNEL, Observation, Observations
@@ -16,8 +19,12 @@ from stoker.errors import StokerError
 
 log = get_logger()
 
-_AT_ONCE = 8
+_PLACES_OF_RESOURCE = 8
+_PLACES_OF_OWNER = 4
+_COLLECTED_AT_ONCE = 8
 _LOOK_FOR_WORK_SECONDS = 2.0
+_UNCHANGED_SECONDS = 1.0
+"""A job that was driven without anything happening to it is not driven again before that."""
 
 
 class Engine:
@@ -29,10 +36,14 @@ class Engine:
         self._bus = bus
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._driving: set[str] = set()
+        self._places = Places(of_resource=_PLACES_OF_RESOURCE, of_owner=_PLACES_OF_OWNER)
+        # When a job was last driven (monotonic), and how its row was then.
+        self._driven: dict[str, tuple[float, Due]] = {}
         # What was seen of batches, by job: of the jobs that are being collected, and not yet looked at.
         self._hints: dict[str, dict[str, Observation]] = {}
-        self._collectors = asyncio.Semaphore(_AT_ONCE)
+        self._collectors: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_COLLECTED_AT_ONCE)
+        )
 
     def wake(self) -> None:
         """Look for work now: a job was accepted or is to be cancelled."""
@@ -60,10 +71,8 @@ class Engine:
         while True:
             self._woken.clear()
             try:
-                for job_id in await self._dispatcher.find_work(_AT_ONCE):
-                    if job_id not in self._driving and len(self._driving) < _AT_ONCE:
-                        self._driving.add(job_id)
-                        self._start(self._drive(job_id))
+                while await self._begin():
+                    pass
             except Exception:
                 log.exception("work not found out")
             try:
@@ -72,13 +81,30 @@ class Engine:
             except TimeoutError:
                 pass
 
-    async def _drive(self, job_id: str) -> None:
+    async def _begin(self) -> bool:
+        """Begin with jobs whose turn it is and that have a place; False when there were none."""
+        now = time.monotonic()
+        self._driven = {one: last for one, last in self._driven.items() if now - last[0] < _UNCHANGED_SECONDS}
+        due = await self._dispatcher.find_work(self._places.taken)
+        begun = [one for one in due if not self._was_just_driven(one) and self._places.take(one)]
+        for one in begun:
+            self._start(self._drive(one))
+        return bool(begun)
+
+    def _was_just_driven(self, due: Due) -> bool:
+        last = self._driven.get(due.job_id)
+        return last is not None and last[1] == due
+
+    async def _drive(self, due: Due) -> None:
         try:
-            await self._dispatcher.drive(job_id)
+            await self._dispatcher.drive(due.job_id)
         except Exception:
-            log.exception("job not driven", job_id=job_id)
+            log.exception("job not driven", job_id=due.job_id)
         finally:
-            self._driving.discard(job_id)
+            self._driven[due.job_id] = (time.monotonic(), due)
+            self._places.give_back(due)
+            # The place is free for the next.
+            self._woken.set()
 
     async def _listen(self) -> None:
         decoder = msgspec.json.Decoder(Observations)
@@ -101,11 +127,11 @@ class Engine:
             hints[observation.batch_id] = observation
             return
         self._hints[job_id] = {observation.batch_id: observation}
-        self._start(self._collect(job_id))
+        self._start(self._collect(job_id, observation.resource_id))
 
-    async def _collect(self, job_id: str) -> None:
+    async def _collect(self, job_id: str, resource_id: str) -> None:
         try:
-            async with self._collectors:
+            async with self._collectors[resource_id]:
                 while hints := self._hints[job_id]:
                     self._hints[job_id] = {}
                     if await self._collector.collect(job_id, hints):

@@ -57,7 +57,8 @@ class SchedulerLooks:
         self._clusters: dict[str, _Shared[ClusterState]] = {}
         self._queues: dict[str, _Shared[Queue]] = {}
         self._accountings: dict[str, _Shared[Accounting]] = {}
-        self._names: dict[str, set[str]] = {}
+        # What the next look into the accounting is to tell of: jobs' names, and since when.
+        self._wanted: dict[str, dict[str, float]] = {}
 
     async def cluster(self, connection: Connection) -> ClusterState:
         """The cluster's settings, at most some minutes old. Raises Unavailable."""
@@ -81,13 +82,15 @@ class SchedulerLooks:
     async def accounting(self, connection: Connection, *, since: float, names: Iterable[str]) -> Accounting:
         """What is recorded of jobs of these names since then (epoch seconds). Raises Unavailable."""
         key, private = await self._seat(connection)
-        wanted = self._names.setdefault(key, set())
-        wanted.update(names)
+        wanted = self._wanted.setdefault(key, {})
+        for name in names:
+            wanted[name] = min(since, wanted.get(name, since))
 
         async def look() -> Accounting:
-            asked = frozenset(wanted)
+            asked, earliest = frozenset(wanted), min(wanted.values(), default=since)
             wanted.clear()
-            return await look_at_accounting(await self._agent(connection, private=private), since=since, names=asked)
+            agent = await self._agent(connection, private=private)
+            return await look_at_accounting(agent, since=earliest, names=asked)
 
         shared = self._accountings.setdefault(key, _Shared())
         return await shared.after(time.monotonic(), _spacing(connection), look)
