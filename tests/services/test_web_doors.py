@@ -58,14 +58,14 @@ async def late() -> Stream:
     return await endless.fn()
 
 
-def application(keys: Keys | None = None, **settings: Any) -> Litestar:
+def application(keys: Keys | None = None, max_body_bytes: int = 10_000_000, **settings: Any) -> Litestar:
     return build_application(
         service="example",
         settings=ServiceSettings(**settings),
         route_handlers=[length, endless, late],
         verifier=keys or Keys(),
         readiness={},
-        max_body_bytes=10_000_000,
+        max_body_bytes=max_body_bytes,
     )
 
 
@@ -356,7 +356,10 @@ async def test_what_our_own_pages_people_and_programs_send_is_not_refused() -> N
 
 async def test_large_bodies_that_are_received_at_once_are_bounded_together() -> None:
     head = b"POST /v1/length HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\nContent-Length: 900000\r\n\r\n"
-    async with serving(max_bodies_bytes=1024**2) as place, place.client() as client:
+    async with (
+        serving(max_body_bytes=1_000_000, max_bodies_bytes=1024**2) as place,
+        place.client() as client,
+    ):
         first = await place.line()
         await first.send(head + b"x" * 800_000)
 
