@@ -20,22 +20,28 @@ _FILE = Path(__file__).with_name("seconds.txt")
 _WRITE = "STOKER_TEST_WRITE_SECONDS"
 _LONGEST = "STOKER_TEST_LONGEST_SECONDS"
 _QUICK_SECONDS = 0.1
-_WORTH_WRITING = 0.5
-# What a worker starts once for all of its tests, or those of a module, and how many seconds that takes.
+# Of a test that nobody has timed yet, where it needs something that is started.
+_UNKNOWN_SECONDS = 3.0
+# What a worker starts once for all of its tests, or those of a module, and how many seconds that takes where all
+# workers start something.
 _STARTS = {
     "_postgresql": 2.0,
-    "_slurm_cluster": 8.0,
-    "_bare_cluster": 6.0,
-    "public_installation": 8.0,
-    "_sudo_site": 8.0,
-    "_bare_site": 8.0,
-    "_ssh_site": 8.0,
-    "stack": 5.0,
-    "failing_stack": 5.0,
-    "mended_stack": 5.0,
-    "short_leases": 5.0,
+    "_slurm_cluster": 15.0,
+    "_bare_cluster": 12.0,
+    "public_installation": 10.0,
+    "_sudo_site": 20.0,
+    "_bare_site": 20.0,
+    "_ssh_site": 20.0,
+    "stack": 12.0,
+    "failing_stack": 12.0,
+    "mended_stack": 12.0,
+    "short_leases": 12.0,
     "refusing": 1.0,
 }
+# A cluster takes long to start, and computes beside its tests: half of the workers have one.
+_CLUSTERS = {"_slurm_cluster", "_bare_cluster"}
+# Made for the tests of one module, which stay together.
+_FOR_ONE_WORKER = {"failing_stack", "mended_stack", "short_leases", "refusing"}
 # Fixtures that ask for others only when they run.
 _ASK_FOR = {
     "site": {"_slurm_cluster", "public_installation", "_sudo_site", "_ssh_site"},
@@ -53,6 +59,7 @@ class Ordering:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         long = sorted((one for one in items if self._seconds(one)), key=self._seconds, reverse=True)
+        long.sort(key=lambda one: not _needs(one) & _CLUSTERS)  # the others go where room is left
         quick: dict[str, list[pytest.Item]] = defaultdict(list)
         for item in items:
             if not self._seconds(item):
@@ -77,7 +84,9 @@ class Ordering:
         return [item for module in longest for item in sorted(module, key=self._seconds, reverse=True)]
 
     def _seconds(self, item: pytest.Item) -> float:
-        return self._known.get(_name(item.nodeid), 0.0)
+        """0 for those that are quick."""
+        known = self._known.get(_name(item.nodeid), _UNKNOWN_SECONDS if _needs(item) else 0.0)
+        return known if known > _QUICK_SECONDS else 0.0
 
 
 class Choice:
@@ -101,7 +110,7 @@ class _Piece:
         self.items: list[pytest.Item] = []
         self._size = size
         self._seconds = 0.0
-        self._started: set[str] = set()
+        self.started: set[str] = set()
 
     @property
     def room(self) -> bool:
@@ -109,16 +118,22 @@ class _Piece:
 
     def seconds_with(self, item: pytest.Item) -> float:
         """How long it takes, with what has to be started for one more test."""
-        return self._seconds + sum(_STARTS[name] for name in _needs(item) - self._started)
+        return self._seconds + sum(_STARTS[name] for name in _needs(item) - self.started)
 
     def add(self, item: pytest.Item, seconds: float) -> None:
         self._seconds = self.seconds_with(item) + seconds
-        self._started |= _needs(item)
+        self.started |= _needs(item)
         self.items.append(item)
 
 
 def _cheapest(pieces: list[_Piece], item: pytest.Item) -> _Piece:
-    return min((piece for piece in pieces if piece.room), key=lambda piece: piece.seconds_with(item))
+    """The piece that is done first with the test, among those that may have it."""
+    needs = _needs(item)
+    with_room = [piece for piece in pieces if piece.room]
+    those = [piece for piece in with_room if piece.started & needs & _FOR_ONE_WORKER]
+    if not those and needs & _CLUSTERS:
+        those = [piece for piece in pieces[: max(1, len(pieces) // 2)] if piece.room]
+    return min(those or with_room, key=lambda piece: piece.seconds_with(item))
 
 
 class Recording:
@@ -135,7 +150,7 @@ class Recording:
         known = _read()
         for name, cases in self._seconds.items():
             known[name] = round(sum(cases.values()) / len(cases), 1)
-        lines = (f"{seconds} {name}\n" for name, seconds in sorted(known.items()) if seconds >= _WORTH_WRITING)
+        lines = (f"{seconds} {name}\n" for name, seconds in sorted(known.items()) if seconds > 0)
         _FILE.write_text("".join(lines))
 
 
