@@ -5,6 +5,7 @@ Invalid
 └── TooMuch       what was asked for does not fit into one answer
 Unavailable
 ├── PipeLost      the pipe ended, or what came through it was not the protocol
+├── NoAnswer      the agent has not answered in time
 ├── CannotConnect a pipe cannot be opened; says what mends it
 ├── WrongVersion  an installed agent and this service have no protocol in common
 └── Unreachable   no pipe can be opened now; says since when
@@ -27,6 +28,10 @@ class TooMuch(Invalid):
 
 class PipeLost(Unavailable):
     """The pipe is gone. What was in flight may have taken effect; every verb is safe to repeat."""
+
+
+class NoAnswer(Unavailable):
+    """The agent has not answered in time. Where nothing at all is heard of it, the pipe is what is broken."""
 
 
 class WrongVersion(Unavailable):

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from services.executor.housekeeping.clock import DoubtfulClock
 from services.executor.jobs.removal import Removal
 from services.executor.repositories import kept_jobs as rows
 from services.executor.repositories.rows import JobSource
@@ -25,6 +26,7 @@ SECONDS_A_DAY = 86_400.0
 _LONGEST_PAUSE_SECONDS = 3600.0
 _SHORTEST_PAUSE_SECONDS = 1.0
 _AGAIN_SECONDS = 60.0
+_LONG_QUIET_SECONDS = 86_400.0
 _RECONCILE_SECONDS = 3600.0
 _AT_ONCE = 100
 
@@ -40,6 +42,7 @@ class Retention:
         self._removal = removal
         self._holds = holds
         self._retention_seconds = retention_days * SECONDS_A_DAY
+        self._clock = DoubtfulClock()
         self._woken = asyncio.Event()
         self._again_at: dict[str, float] = {}
         self._reconcile_at = 0.0
@@ -59,10 +62,14 @@ class Retention:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
+        begun = False
         while True:
             self._woken.clear()
             pause = _AGAIN_SECONDS
             try:
+                if not begun:
+                    await self._doubt_a_clock_that_is_far_ahead()
+                    begun = True
                 pause = await self.keep_house()
             except Unavailable as error:
                 log.info("housekeeping waits", reason=error.message)
@@ -84,12 +91,20 @@ class Retention:
         await self._release()
         return await self._seconds_to_next()
 
+    async def _doubt_a_clock_that_is_far_ahead(self) -> None:
+        """Where nothing has happened for long, it may be the clock that is wrong."""
+        async with self._database.read() as connection:
+            newest = await rows.newest_time(connection)
+        if newest is not None and time.time() - newest > _LONG_QUIET_SECONDS:
+            self._clock.doubt()
+            log.info("nothing is removed for a while", reason="nothing has happened for long, or the clock is ahead")
+
     async def _unmeasured(self) -> list[JobSource]:
         async with self._database.read() as connection:
             return await rows.unmeasured(connection, without=self._again_at, limit=_AT_ONCE)
 
     async def _due(self) -> list[JobSource]:
-        if not self._retention_seconds:
+        if not self._retention_seconds or self._clock.is_doubted:
             return []
         before = time.time() - self._retention_seconds
         async with self._database.read() as connection:

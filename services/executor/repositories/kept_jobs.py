@@ -72,3 +72,11 @@ async def usage_by_resource(connection: AsyncConnection, owner: str | None) -> l
         query = query.where(jobs.c.owner == owner)
     rows = await connection.execute(query.group_by(jobs.c.resource_id).order_by(jobs.c.resource_id))
     return [(resource_id, count, int(total)) for resource_id, count, total in rows]
+
+
+async def newest_time(connection: AsyncConnection) -> float | None:
+    """When something last happened that the rows tell of: a job was accepted, or ended (epoch seconds)."""
+    accepted = select(jobs.c.created_at).order_by(jobs.c.id.desc()).limit(1)
+    ended = select(func.max(jobs.c.ended_at))
+    times = [(await connection.execute(query)).scalar_one_or_none() for query in (accepted, ended)]
+    return max((one for one in times if one is not None), default=None)

@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 
-from shared.pipes.errors import PipeLost, Refused, TooMuch, WrongVersion
+from shared.pipes.errors import NoAnswer, PipeLost, Refused, TooMuch, WrongVersion
 from shared.pipes.protocol.answers import AgentError
 from shared.pipes.protocol.frames import FIRST_CREDIT_BYTES
 from stoker.errors import Invalid, NotFound, StokerError, Unavailable
@@ -109,7 +109,7 @@ class Call:
             async with asyncio.timeout(timeout_seconds):
                 await self._changed.wait()
         except TimeoutError:
-            raise Unavailable(f"the agent has not answered for {timeout_seconds:g} seconds") from None
+            raise NoAnswer(f"the agent has not answered for {timeout_seconds:g} seconds") from None
 
 
 def _translated(payload: bytes) -> StokerError:

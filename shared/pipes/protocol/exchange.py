@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from shared.pipes.errors import PipeLost
+from shared.pipes.errors import NoAnswer, PipeLost
 from shared.pipes.pipe import Pipe, with_last_words
 from shared.pipes.protocol.calls import Call
 from shared.pipes.protocol.frames import (
@@ -92,8 +92,9 @@ class Exchange:
             grant = encode(GRANT, call.request, CREDIT.pack(first_grant)) if first_grant else b""
             await self._send(encode(REQUEST, call.request, payload) + grant)
             yield call
-        except Unavailable:
-            # A request that got no answer while the pipe was silent altogether: the pipe is what is broken.
+        except NoAnswer:
+            # A request that got no answer while the pipe was silent altogether: the pipe is what is broken. What else
+            # may be unavailable while a request is put together (a database) says nothing of the pipe.
             if not call.over and self._heard_at < began:
                 self._lose("the agent is silent")
             raise

@@ -133,6 +133,18 @@ def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
     return head.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
 
 
+async def test_a_source_that_fails_says_nothing_of_the_pipe(agent: AgentConnection, tmp_path: Path) -> None:
+    async def files() -> AsyncIterator[StagedFile]:
+        yield StagedFile("first", b"x")
+        raise Unavailable("the database is away")
+
+    with pytest.raises(Unavailable, match="database"):
+        await agent.stage(Place(JOBS, "job"), files())
+    assert agent.lost is None
+    assert not (tmp_path / "job").exists()
+    assert await agent.stage(Place(JOBS, "job"), [StagedFile("first", b"x")])
+
+
 @pytest.mark.parametrize(
     "archive",
     [

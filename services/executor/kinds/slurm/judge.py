@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.executor.kinds.kind import Judged, Launcher
+from services.executor.kinds.slurm.absences import Absences
 from services.executor.kinds.slurm.evidence import CLOCK_SLACK_SECONDS, EndSeen, KnownLaunch, SlurmEvidence
 from services.executor.kinds.slurm.looks import SchedulerLooks
 from services.executor.kinds.slurm.verdicts import End, GoOn, Graces, judge_slurm
@@ -42,6 +43,7 @@ class SlurmJudge:
         self._launcher = launcher
         self._graces = graces
         self._unknown_words: set[str] = set()
+        self._absences = Absences()
 
     async def judge(
         self, agent: AgentConnection, job: JobRow, batches: Sequence[BatchRow], found: Mapping[str, Evidence]
@@ -76,8 +78,12 @@ class SlurmJudge:
         cancelled = await is_to_be_cancelled(self._database, job.id)
         verdicts = {}
         for batch in batches:
-            evidence = _evidence(job, batch, said, found[batch_name(batch)], cancelled=cancelled)
+            seen = _evidence(job, batch, said, found[batch_name(batch)], cancelled=cancelled)
+            absent_since = self._absences.since(batch.id, batch.absent_since, seen.now)
+            evidence = msgspec.structs.replace(seen, absent_since=absent_since)
             verdicts[batch.id] = verdict = judge_slurm(evidence, self._graces)
+            if isinstance(verdict, End):
+                self._absences.forget(batch.id)
             if isinstance(verdict, GoOn) and verdict.unknown_word is not None:
                 self._tell_unknown(verdict.unknown_word)
         return verdicts
@@ -198,7 +204,6 @@ def _evidence(job: JobRow, batch: BatchRow, said: _Said, files: Evidence, *, can
         accounting_kept=said.accounting_kept,
         cancel_requested=cancelled,
         end_seen=None if batch.end_seen is None else _END_SEEN.decode(batch.end_seen),
-        absent_since=batch.absent_since,
         memory_mb=None if needs.memory_mb is None else needs.memory_mb * batch.parallel,
         limit_seconds=needs.time_seconds,
         grows=(files.events_length or 0) > batch.events_offset or (files.results_length or 0) > batch.results_offset,
