@@ -86,6 +86,7 @@ async def seen(client: ExecutorClient, job_id: str) -> tuple[Batch, Unit]:
     return batch, unit
 
 
+@pytest.mark.both_databases
 async def test_what_does_not_fit_is_left_out_and_told(world: World, working: ExecutorClient) -> None:
     jobs = {name: await submitted(world, working, *forged) for name, forged in LEFT_OUT.items()}
     for name, job_id in jobs.items():
