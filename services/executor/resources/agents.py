@@ -12,7 +12,7 @@ from stoker.contracts.holds import Connection
 
 
 class JobAgents:
-    """Agents by job. `job` is a row with `kind`, `profile_id`, `snapshot` and `folder`."""
+    """Agents by job."""
 
     def __init__(self, agents: AgentPool, connections: Connections) -> None:
         self._agents = agents
