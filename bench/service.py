@@ -42,7 +42,7 @@ AIM_READS = 1000
 class Stack:
     """The three services with what they need, in a temporary folder."""
 
-    def __init__(self, folder: Path, processes: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, processes: contextlib.ExitStack, *, resource_types: str = "local") -> None:
         self.folder = folder
         self._processes = processes
         redis = f"unix://{folder}/redis.sock"
@@ -54,7 +54,7 @@ class Stack:
             "STOKER_REDIS_URL": redis,
             "STOKER_REGISTRY_URL": self.registry_url,
             "STOKER_EXECUTOR_URL": self.executor_url,
-            "STOKER_RESOURCE_TYPES": "local",
+            "STOKER_RESOURCE_TYPES": resource_types,
         }
         registry = common | {"STOKER_DATABASE_URL": f"sqlite:///{folder}/registry.db"}
         self._once(["services.registry", "migrate"], registry)

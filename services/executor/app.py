@@ -18,11 +18,11 @@ from services.executor.jobs.parts import jobs
 from services.executor.kinds.parts import kinds
 from services.executor.kinds.slurm.looks import SchedulerLooks
 from services.executor.outputs.parts import outputs
-from services.executor.repositories.notifying import NotifyingDatabase
 from services.executor.resources.parts import resources
 from services.executor.running.parts import engine
 from services.executor.settings import ExecutorSettings
 from shared.service.bus import Bus
+from shared.service.database.notifying import NotifyingDatabase
 from shared.service.settings import SERVICE_KEY
 from shared.service.web.access.remote_keys import RemoteKeyVerifier
 from shared.service.web.application import build_application

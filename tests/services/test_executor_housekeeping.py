@@ -19,11 +19,11 @@ from services.executor.jobs.admission import Admission
 from services.executor.jobs.removal import Removal
 from services.executor.model.requests import Request
 from services.executor.repositories import holds as hold_rows
-from services.executor.repositories.notifying import NotifyingDatabase
 from services.executor.repositories.tables import jobs
 from services.executor.resources.holds import HOLDER, Holds
 from services.executor.resources.profiles import Profiles
 from shared.service.connections import Connections
+from shared.service.database.notifying import NotifyingDatabase
 from shared.service.database.transactions import Database
 from stoker.clients.executor import ExecutorClient
 from stoker.clients.registry import RegistryClient

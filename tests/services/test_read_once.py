@@ -9,13 +9,13 @@ from services.executor.kinds.kind import Kind
 from services.executor.kinds.local import LocalJudge, LocalLauncher
 from services.executor.repositories import holds as hold_rows
 from services.executor.repositories.batches import batches_of
-from services.executor.repositories.notifying import NotifyingDatabase
 from services.executor.repositories.rows import BatchRow, JobSource
 from services.executor.resources.agents import JobAgents
 from services.executor.running.batch_file import StagingLimits
 from services.executor.running.collector import Collector
 from shared.pipes import AgentConnection, AgentPool
 from shared.service.connections import Connections
+from shared.service.database.notifying import NotifyingDatabase
 from shared.service.database.transactions import Database
 from stoker.clients.registry import RegistryClient
 from stoker.contracts.jobs import Job
