@@ -87,7 +87,8 @@ class Supervisor:
                 pages = [await executor.jobs(state=state, limit=100) for state in states]
         except StokerError:
             return None
-        return sum(job.state not in FINAL_JOB_STATES for page in pages for job in page.items)
+        # One that moves on between two of the questions is told twice.
+        return len({job.id for page in pages for job in page.items if job.state not in FINAL_JOB_STATES})
 
     def _add(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         log = self._folder.logs / f"{name}.log"

@@ -1,23 +1,13 @@
 """The executor keeps what its OpenAPI document promises, whatever it is sent."""
 
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from tests.workshop.processes import run, serving
-from tests.workshop.schemathesis import check_document
+from tests.workshop.schemathesis import USERS_EXAMPLES, check_document, created, user_key
 
 REGISTRY = "services.registry"
 EXECUTOR = "services.executor"
 POLLER = "services.poller"
-
-
-def created(url: str, key: str, body: Any) -> dict[str, Any]:
-    answer = httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, trust_env=False)
-    assert answer.is_success, answer.text
-    content: dict[str, Any] = answer.json()
-    return content
 
 
 def test_the_executor_does_what_its_document_says(database_url: str, embedded_redis_url: str, tmp_path: Path) -> None:
@@ -51,7 +41,11 @@ def test_the_executor_does_what_its_document_says(database_url: str, embedded_re
             serving(POLLER, environment | {"STOKER_EXECUTOR_URL": executor.url}),
         ):
             submit = {"profile_id": profile["id"], "command": ["true"], "units": [{}, {}]}
-            created(f"{executor.url}/v1/jobs", key, submit)
-            # It would wait for the end of an answer that has none.
-            check_document(executor.url, key, tmp_path, max_examples=12, exclude_operations=["V1EventsFollow"])
+            users = user_key(registry.url, key, profile["id"])
+            for who, examples in ((key, 12), (users, USERS_EXAMPLES)):
+                created(f"{executor.url}/v1/jobs", who, submit)
+                # It would wait for the end of an answer that has none.
+                check_document(
+                    executor.url, who, tmp_path, max_examples=examples, exclude_operations=["V1EventsFollow"]
+                )
             assert [event for event in executor.events() if event["level"] == "error"] == []

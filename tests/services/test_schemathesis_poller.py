@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from tests.workshop.processes import run, serving
-from tests.workshop.schemathesis import check_document
+from tests.workshop.schemathesis import USERS_EXAMPLES, check_document, user_key
 
 REGISTRY = "services.registry"
 EXECUTOR = "services.executor"
 
 
-def test_the_poller_does_what_its_document_says(sqlite_url: str, embedded_redis_url: str, tmp_path: Path) -> None:
-    own = {"STOKER_DATABASE_URL": sqlite_url}
+def test_the_poller_does_what_its_document_says(database_url: str, embedded_redis_url: str, tmp_path: Path) -> None:
+    own = {"STOKER_DATABASE_URL": database_url}
     assert run(REGISTRY, "migrate", environment=own).returncode == 0
     key = run(REGISTRY, "bootstrap", environment=own).stdout.strip()
     service_key = run(REGISTRY, "bootstrap", "--service", environment=own).stdout.strip()
@@ -27,4 +27,5 @@ def test_the_poller_does_what_its_document_says(sqlite_url: str, embedded_redis_
             serving("services.poller", environment | {"STOKER_EXECUTOR_URL": executor.url}) as poller,
         ):
             check_document(poller.url, key, tmp_path, max_examples=20)
+            check_document(poller.url, user_key(registry.url, key), tmp_path, max_examples=USERS_EXAMPLES)
             assert [event for event in poller.events() if event["level"] == "error"] == []

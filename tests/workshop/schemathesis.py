@@ -5,12 +5,32 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 # positive_data_acceptance: no schema says that a target is at most its maximum, or a name unique.
 # ignored_auth stays on: what needs a key must refuse without one.
 EXCLUDED_CHECKS = "positive_data_acceptance"
 
+USERS_EXAMPLES = 5
+"""Of each operation, as a user: most of them end at what a user may do."""
+
 _ANYTHING = "checks.negative_data_rejection.enabled = false\n"
+
+
+def created(url: str, key: str, body: Any) -> dict[str, Any]:
+    """What a call makes."""
+    answer = httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+    assert answer.is_success, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+def user_key(registry_url: str, key: str, *profile_ids: str) -> str:
+    """The key of a user to whom these profiles are granted."""
+    body = {"name": "user", "role": "user", "profile_ids": profile_ids}
+    return str(created(f"{registry_url}/v1/access-keys", key, body)["key"])
 
 
 def check_document(

@@ -68,6 +68,8 @@ class SlurmJudge:
             verdicts |= await self._verdicts(job, unfenced, found, said)
         # What SLURM still holds of those that are over would wait in its queue for nothing.
         over = [batch for batch in batches if isinstance(verdicts[batch.id], End)]
+        for batch in over:
+            self._absences.forget(batch.id)
         if any(said.launch_count(batch) > 1 or batch in restartable for batch in over):
             await self._launcher.recall(agent, job, over)
         return {batch.id: _judged(batch, found[batch_name(batch)], verdicts[batch.id], said) for batch in batches}
@@ -82,8 +84,6 @@ class SlurmJudge:
             absent_since = self._absences.since(batch.id, batch.absent_since, seen.now)
             evidence = msgspec.structs.replace(seen, absent_since=absent_since)
             verdicts[batch.id] = verdict = judge_slurm(evidence, self._graces)
-            if isinstance(verdict, End):
-                self._absences.forget(batch.id)
             if isinstance(verdict, GoOn) and verdict.unknown_word is not None:
                 self._tell_unknown(verdict.unknown_word)
         return verdicts
