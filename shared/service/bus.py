@@ -40,10 +40,6 @@ if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
-_RENEW = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
 _RELEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
@@ -80,10 +76,6 @@ class Bus:
     async def acquire_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take the lease, or renew it if `holder` has it already. False: somebody else has it."""
         return await self._run(_ACQUIRE, name, holder, str(int(seconds * 1000)))
-
-    async def renew_lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Have it for `seconds` from now on. False: it was lost (and maybe somebody else has it)."""
-        return await self._run(_RENEW, name, holder, str(int(seconds * 1000)))
 
     async def release_lease(self, name: str, holder: str) -> bool:
         """Give it up, if `holder` has it."""

@@ -97,7 +97,7 @@ async def test_an_interrupted_call_leaves_no_answer_for_the_next_one(bus: Bus, r
             await bus.acquire_lease("a", "me", 30)
     redis_server.process.wake()
     await bus.ping()
-    assert not await bus.renew_lease("unknown", "me", 30)
+    assert not await bus.release_lease("unknown", "me")
     assert await bus.acquire_lease("b", "me", 30)
 
 
@@ -124,11 +124,9 @@ async def test_a_lease_has_one_holder(bus: Bus) -> None:
     assert not await bus.acquire_lease("cluster", "second", 30)
     assert await bus.acquire_lease("cluster", "first", 30)  # repeating is safe
     assert await bus.acquire_lease("another", "second", 30)
-    assert not await bus.renew_lease("cluster", "second", 30)
     assert not await bus.release_lease("cluster", "second")
-    assert await bus.renew_lease("cluster", "first", 30)
     assert await bus.release_lease("cluster", "first")
-    assert not await bus.renew_lease("cluster", "first", 30)
+    assert not await bus.release_lease("cluster", "first")
     assert await bus.acquire_lease("cluster", "second", 30)
 
 
@@ -140,12 +138,12 @@ async def test_of_many_that_want_a_lease_at_once_one_gets_it(bus: Bus) -> None:
 async def test_a_lease_ends_when_it_is_not_renewed(bus: Bus) -> None:
     assert await bus.acquire_lease("cluster", "first", 0.05)
     await lease_is_free(bus, "cluster", "second")
-    assert not await bus.renew_lease("cluster", "first", 30)
+    assert not await bus.release_lease("cluster", "first")
 
 
 async def test_a_lease_is_gone_with_its_server(bus: Bus, redis_server: RedisServer) -> None:
     assert await bus.acquire_lease("cluster", "first", 30)
     redis_server.process.kill()
     redis_server.process.start()
-    assert not await bus.renew_lease("cluster", "first", 30)
+    assert not await bus.release_lease("cluster", "first")
     assert await bus.acquire_lease("cluster", "second", 30)

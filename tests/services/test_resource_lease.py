@@ -89,7 +89,7 @@ async def test_a_holder_keeps_its_lease_over_a_short_outage_in_which_redis_forge
     redis_server.process.start()
     first.look_now()
     async with asyncio.timeout(WAIT_SECONDS):
-        while not await bus.renew_lease("poller:cluster", "first", 3600):
+        while not await bus.release_lease("poller:cluster", "first"):
             await asyncio.sleep(0.02)
     assert not keeping.done()
     await cancelled([keeping])

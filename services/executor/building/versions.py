@@ -19,20 +19,3 @@ def parse_version(text: str, path: str) -> Version:
     except InvalidVersion:
         message = f'must be a version such as "1.2.3" or "2.0rc1", not {text!r}'
         raise Invalid(message, [FieldError(path, message)]) from None
-
-
-def newest_first(versions: list[str]) -> list[str]:
-    """Sort versions as versions ("1.10" is newer than "1.9"); what is none comes last, by its letters."""
-
-    def key(text: str) -> tuple[bool, Version, str]:
-        try:
-            return True, Version(text), text
-        except InvalidVersion:
-            return False, Version("0"), text
-
-    return sorted(versions, key=key, reverse=True)
-
-
-def same_package(one: str, other: str) -> bool:
-    """Whether two names mean one package."""
-    return canonicalize_name(one) == canonicalize_name(other)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from services.executor.environments.access import check_may_change
 from services.executor.environments.catalogue import EnvironmentCatalogue
 from services.executor.jobs.cancellation import Cancellation
-from services.executor.model.absent import no_such_activity
+from services.executor.model.missing import no_such_activity
 from services.executor.outputs.unit_log import UnitLogs, Wanted
 from services.executor.repositories.jobs import find_activity_source
 from shared.service.database.transactions import Database

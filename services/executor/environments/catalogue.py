@@ -7,7 +7,7 @@ import msgspec
 from services.executor.building.results import Built
 from services.executor.environments.access import Access
 from services.executor.environments.views import show_activity, show_environment, show_task
-from services.executor.model.absent import check_id, no_such_activity, no_such_environment
+from services.executor.model.missing import check_id, no_such_activity, no_such_environment
 from services.executor.repositories import environments as rows
 from services.executor.repositories.rows import ActivityRow, EnvironmentRow
 from shared.service.database.transactions import Database

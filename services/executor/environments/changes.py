@@ -17,7 +17,7 @@ from services.executor.environments.new_activities import (
     add_activity,
     site_of,
 )
-from services.executor.model.absent import no_such_environment
+from services.executor.model.missing import no_such_environment
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories import environments as rows
 from services.executor.repositories.rows import EnvironmentRow

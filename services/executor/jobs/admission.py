@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
 from services.executor.jobs.access import may_see
-from services.executor.jobs.submission import check_submission, check_way
-from services.executor.model.absent import no_such_job
+from services.executor.jobs.submit_rules import check_submission, check_way
 from services.executor.model.batch_plan import BatchPlan
 from services.executor.model.json_text import encode
+from services.executor.model.missing import no_such_job
 from services.executor.model.requests import Request
 from services.executor.planning.plan import plan_job
 from services.executor.repositories import jobs as rows

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.jobs.access import may_see
-from services.executor.model.absent import no_such_job
 from services.executor.model.endings import NEVER_STARTED, ending_unstarted
+from services.executor.model.missing import no_such_job
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.model.unit_changes import UnitChanges
 from services.executor.progress.next_attempts import plan_next

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import msgspec
 
 from services.executor.jobs.access import may_see
-from services.executor.model.absent import check_id, no_such_job
 from services.executor.model.json_text import decode_reason
+from services.executor.model.missing import check_id, no_such_job
 from services.executor.model.moments import moment
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories import jobs as job_rows

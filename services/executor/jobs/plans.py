@@ -1,9 +1,10 @@
 """What a submit call would do: its batches, the script that SLURM would get, and what looks doubtful."""
 
 from services.executor.jobs.admission import prepared
-from services.executor.jobs.submission import check_way
+from services.executor.jobs.submit_rules import check_way
 from services.executor.kinds.slurm.looks import SchedulerLooks
 from services.executor.planning.plan import plan_job
+from services.executor.planning.slurm import script_parallel
 from services.executor.repositories.stored_submit import max_restarts
 from services.executor.resources.profiles import Profiles
 from services.executor.tasks.runs import expanded
@@ -56,7 +57,7 @@ class Plans:
         if not isinstance(spec, LocalResourceSpec):
             script = batch_script(
                 needs,
-                parallel=max(batch.parallel for batch in plan.batches),
+                parallel=script_parallel(plan.batches),
                 python=spec.jobs_slurm_python_worker,
                 job_folder=f"{await self._jobs_root(connection)}/{_FOLDER}",
                 requeue=max_restarts(submit) > 0,

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.model.absent import no_such_job
+from services.executor.model.missing import no_such_job
 from services.executor.model.states import FINAL_JOB_STATES
 from services.executor.repositories.events import append_event
 from services.executor.repositories.rows import JobRow, JobSource, StoredFile

@@ -34,7 +34,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.executor.model.absent import no_such_profile
+from services.executor.model.missing import no_such_profile
 from services.executor.repositories import holds as rows
 from services.executor.repositories.rows import HoldRow
 from shared.service.database.transactions import Database

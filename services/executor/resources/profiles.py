@@ -1,6 +1,6 @@
 """Profiles that a caller may use."""
 
-from services.executor.model.absent import no_such_profile
+from services.executor.model.missing import no_such_profile
 from shared.service.connections import Connections
 from stoker.contracts.holds import Connection
 from stoker.contracts.keys import Caller

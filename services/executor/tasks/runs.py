@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.executor.building.results import Built, command_of
-from services.executor.model.absent import check_id, no_such_environment
+from services.executor.model.missing import check_id, no_such_environment
 from services.executor.planning.plan import plan_job
 from services.executor.repositories import environments as rows
 from services.executor.repositories.stored_submit import StoredPhase, StoredSubmit, of_phase

@@ -33,15 +33,6 @@ def schema_errors(
     return errors
 
 
-def schema_fault(schema: Mapping[str, Any]) -> str | None:
-    """Return why a schema is none, None when it is one."""
-    try:
-        jsonschema_rs.validator_for(dict(schema), retriever=_nothing_from_elsewhere)
-    except ValueError as error:
-        return str(error).partition("\n")[0]
-    return None
-
-
 def _nothing_from_elsewhere(uri: str) -> Any:
     raise ValueError(f"{uri} is not part of the schema")
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from services.executor.kinds.slurm.endings import ending_held, ending_of, ending_vanished
+from services.executor.kinds.slurm.end_reasons import ending_held, ending_of, ending_vanished
 from services.executor.kinds.slurm.evidence import (
     CLOCK_SLACK_SECONDS,
     EndSeen,
