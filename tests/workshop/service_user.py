@@ -4,6 +4,8 @@ Tests run as root, in a Python that other users may not even read. So the work i
 process, which has imported all that it needs, and gives up root for good.
 """
 
+# `datetime` imports it when it is first used: the child may not be able to read where this Python lies.
+import _strptime  # noqa: F401
 import asyncio
 import os
 import pickle
